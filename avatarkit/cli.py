@@ -1,0 +1,47 @@
+"""The command line: which commands exist. Each command lives in ``avatarkit/commands``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from avatarkit import __version__
+from avatarkit.commands import demo, eval, fit, info, render, segment, track
+
+app = typer.Typer(
+    name="avatarkit",
+    help="Make a drivable head avatar from a video, on a laptop CPU, and animate it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"avatarkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Make a drivable head avatar from a video, on a laptop CPU, and animate it."""
+
+
+app.command("track")(track.command)
+app.command("segment")(segment.command)
+app.command("fit", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(fit.command)
+app.command("render")(render.command)
+app.command("eval")(eval.command)
+app.command("info")(info.command)
+app.command("demo")(demo.command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
