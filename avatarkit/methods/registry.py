@@ -52,6 +52,25 @@ class Drive:
     torso: Float | None = None
     """[2, 3] image-plane similarity from the neutral frame."""
 
+    @classmethod
+    def of(cls, track: Track, t: int) -> Drive:
+        """What the person of ``track`` does in its t-th tracked frame."""
+
+        def row(values: Float | None) -> Float | None:
+            return None if values is None else values[t]
+
+        return cls(
+            rotation=track.rotation[t],
+            translation=track.translation[t],
+            expression=track.expression[t],
+            neck=track.neck[t],
+            jaw=track.jaw[t],
+            eyes=track.eyes[t],
+            extra=row(track.extra),
+            landmarks=track.landmarks[t],
+            torso=row(track.torso),
+        )
+
 
 @dataclass(frozen=True)
 class Frame:
