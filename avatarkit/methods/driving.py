@@ -1,0 +1,194 @@
+"""How one person's motion moves another's avatar: neutral frames, relative transfer, trusted ranges, stills."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from avatarkit.files.errors import AvatarkitError, UsageError
+from avatarkit.files.track import Track
+from avatarkit.methods.registry import Drive
+
+Float = NDArray[np.float32]
+NECK_PIVOT = (0.0, -0.11, -0.07)
+"""Head-space point (meters) that a turning head leaves in place: about the second cervical vertebra."""
+
+
+def neutral_frame(track: Track) -> int:
+    """The tracked frame closest to a rest face seen from the front.
+
+    Mouth to its 10th percentile, lids to their 30th (open), everything else to its median, a pose near the
+    clip's median, little motion, early frames slightly preferred. Raises AvatarkitError without valid frames.
+    """
+    valid = np.flatnonzero(track.valid)
+    if not len(valid):
+        raise AvatarkitError("the track holds no valid frame: track a clip in which the face can be seen")
+    expression = track.expression[valid].astype(np.float64)
+    target = np.median(expression, 0)
+    weight = np.ones(len(target))
+    for i, name in enumerate(track.expression_names):
+        if name.startswith("eyeBlink"):
+            target[i], weight[i] = np.percentile(expression[:, i], 30), 6.0
+        elif name in ("jawOpen", "mouthFunnel", "mouthPucker"):
+            target[i], weight[i] = np.percentile(expression[:, i], 10), 6.0
+    spread = np.percentile(expression, 95, 0) - np.percentile(expression, 5, 0) + 0.05
+    cost = (weight * np.abs(expression - target) / spread).sum(1) / weight.sum()
+    turns = _turns(track, valid)
+    cost += np.linalg.norm(turns - np.median(turns, 0), axis=1) / 0.1
+    speed = np.gradient(turns, axis=0) if len(valid) > 1 else np.zeros_like(turns)
+    cost += np.linalg.norm(speed, axis=1) / 0.02 + 0.2 * np.arange(len(valid)) / len(valid)
+    return int(valid[np.argmin(cost)])
+
+
+def _turns(track: Track, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[N, 3] axis-angle from the clip's mean rotation (camera space)."""
+    rotations = Rotation.from_matrix(track.rotation[rows].astype(np.float64))
+    turns: NDArray[np.float64] = (rotations * rotations.mean().inv()).as_rotvec()
+    return turns
+
+
+def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """What an avatar's header keeps of its training clip, so that anybody can drive it later.
+
+    ``neutral``: the drive of the neutral frame; ``expression_range``: [2][E] 1st and 99th percentile over
+    the training ``rows``; ``turn_range``: [2][3] of the axis-angle from the neutral rotation, radians.
+    """
+    n = neutral_frame(track)
+    expression = track.expression[rows]
+    turn = Rotation.from_matrix(track.rotation[rows]) * Rotation.from_matrix(track.rotation[n]).inv()
+    return {
+        "frame": int(track.frame[n]),
+        "neutral": {
+            "rotation": track.rotation[n].tolist(),
+            "translation": track.translation[n].tolist(),
+            "expression": track.expression[n].tolist(),
+            "neck": track.neck[n].tolist(),
+            "jaw": track.jaw[n].tolist(),
+            "eyes": track.eyes[n].tolist(),
+        },
+        "expression_range": np.percentile(expression, [1, 99], axis=0).tolist(),
+        "turn_range": np.percentile(turn.as_rotvec(), [1, 99], axis=0).tolist(),
+    }
+
+
+def neutral_drive(header: dict[str, Any]) -> Drive:
+    """The avatar's own rest: the drive of its training clip's neutral frame."""
+    neutral = header["reference"]["neutral"]
+    return Drive(**{key: np.asarray(neutral[key], np.float32) for key in neutral})
+
+
+def soft_clamp(
+    values: NDArray[Any], low: NDArray[Any], high: NDArray[Any], margin: NDArray[Any]
+) -> NDArray[Any]:
+    """``values`` inside [low, high]; beyond it they saturate smoothly, ``margin`` further out at most."""
+    over = np.maximum(values - high, 0) / margin
+    under = np.maximum(low - values, 0) / margin
+    return np.clip(values, low, high) + margin * (-np.expm1(-over) + np.expm1(-under))
+
+
+def drives(
+    track: Track,
+    header: dict[str, Any],
+    transfer: str = "auto",
+    expression_scale: float = 1.0,
+    pose_scale: float = 1.0,
+) -> list[Drive | None]:
+    """One drive per tracked frame (None where the track is not valid).
+
+    ``absolute`` uses pose and coefficients as tracked; ``relative`` adds the driver's change since its own
+    neutral frame to the avatar's rest, and saturates softly outside what the avatar was trained on;
+    ``auto`` is absolute for the avatar's own clip and relative across people.
+    """
+    if transfer not in ("auto", "absolute", "relative"):
+        raise UsageError(f"--transfer {transfer}: choose relative or absolute")
+    if transfer == "auto":
+        own = header.get("clip", {}).get("sha256") == track.meta.get("video", {}).get("sha256")
+        transfer = "absolute" if own else "relative"
+    track = _named_like(track, header["expression_names"])
+    if transfer == "absolute":
+        return [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
+    rest, start = neutral_drive(header), Drive.of(track, neutral_frame(track))
+    return [
+        _relative(Drive.of(track, t), start, rest, header["reference"], expression_scale, pose_scale)
+        if track.valid[t]
+        else None
+        for t in range(len(track))
+    ]
+
+
+def _relative(
+    drive: Drive,
+    start: Drive,
+    rest: Drive,
+    ranges: dict[str, Any],
+    expression_scale: float,
+    pose_scale: float,
+) -> Drive:
+    expression = rest.expression + expression_scale * (drive.expression - start.expression)
+    low, high = np.asarray(ranges["expression_range"])
+    expression = soft_clamp(expression, low, high, 0.15 * (high - low) + 0.02)
+    turn = (Rotation.from_matrix(drive.rotation) * Rotation.from_matrix(start.rotation).inv()).as_rotvec()
+    low, high = np.asarray(ranges["turn_range"])
+    turn = soft_clamp(pose_scale * turn, np.minimum(low, 0), np.maximum(high, 0), np.full(3, np.radians(8)))
+    rotation = Rotation.from_rotvec(turn).as_matrix() @ rest.rotation
+    translation = rest.translation + pose_scale * (drive.translation - start.translation)
+    return Drive(
+        rotation=rotation.astype(np.float32),
+        translation=translation.astype(np.float32),
+        expression=np.clip(expression, 0, 1).astype(np.float32),
+        neck=rest.neck + pose_scale * (drive.neck - start.neck),
+        jaw=rest.jaw + expression_scale * (drive.jaw - start.jaw),
+        eyes=rest.eyes + expression_scale * (drive.eyes - start.eyes),
+    )
+
+
+def _named_like(track: Track, names: list[str]) -> Track:
+    """The track with its coefficients in the order of ``names``; those it lacks are zero."""
+    if tuple(names) == tuple(track.expression_names):
+        return track
+    expression = np.zeros((len(track), len(names)), np.float32)
+    for i, name in enumerate(names):
+        if name in track.expression_names:
+            expression[:, i] = track.expression[:, track.expression_names.index(name)]
+    return replace(track, expression=expression, expression_names=tuple(names))
+
+
+def still(
+    header: dict[str, Any],
+    settings: dict[str, float],
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    roll: float = 0.0,
+) -> Drive:
+    """The avatar at rest with named coefficients set and the head turned (degrees).
+
+    Positive yaw turns to the person's left, positive pitch looks down, positive roll tilts the head to the
+    person's right shoulder. Raises UsageError for names the avatar does not know.
+    """
+    rest = neutral_drive(header)
+    names = list(header["expression_names"])
+    expression = rest.expression.copy()
+    for name, value in settings.items():
+        if name not in names:
+            raise UsageError(f"--set {name}: the avatar knows {', '.join(names)}")
+        expression[names.index(name)] = value
+    return turned(replace(rest, expression=expression), yaw, pitch, roll)
+
+
+def turned(drive: Drive, yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Drive:
+    """``drive`` with the head turned about its neck by angles in degrees (see ``still``)."""
+    turn = Rotation.from_euler("YXZ", [yaw, pitch, roll], degrees=True).as_matrix()
+    rotation = drive.rotation @ turn
+    pivot = np.asarray(NECK_PIVOT)
+    translation = drive.translation + (drive.rotation - rotation) @ pivot
+    neck = Rotation.from_rotvec(drive.neck) * Rotation.from_matrix(turn)
+    return replace(
+        drive,
+        rotation=rotation.astype(np.float32),
+        translation=translation.astype(np.float32),
+        neck=neck.as_rotvec().astype(np.float32),
+    )

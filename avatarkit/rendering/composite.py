@@ -1,0 +1,85 @@
+"""Whole frames: the rendered head over the torso over the background, at its place in the original frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+
+@dataclass
+class Scene:
+    """What stays behind a head: a background and a torso, both at the size of the avatar's video.
+
+    ``plate`` [H, W, 3] uint8; ``torso`` [H, W, 4] uint8 with straight alpha, or None; ``crop`` the square
+    (x, y, size) of the frame that the avatar renders, which may reach over the frame's edge.
+    """
+
+    plate: Image
+    torso: Image | None
+    crop: tuple[int, int, int]
+
+    def behind(self, torso_motion: Float | None = None) -> Float:
+        """[H, W, 3] float32 in [0, 1]: the plate under the torso moved by the affine map ``torso_motion`` [2, 3]."""
+        image = self.plate.astype(np.float32) / 255
+        if self.torso is None:
+            return image
+        height, width = self.plate.shape[:2]
+        layer = self.torso
+        if torso_motion is not None and not np.allclose(torso_motion, np.eye(2, 3), atol=1e-4):
+            # Replicating the border keeps the torso attached to the lower edge of the frame when it moves up.
+            layer = cv2.warpAffine(
+                layer,
+                np.asarray(torso_motion, np.float64),
+                (width, height),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+        alpha = layer[..., 3:].astype(np.float32) / 255
+        return image + alpha * (layer[..., :3].astype(np.float32) / 255 - image)
+
+    def window(self, image: NDArray[Any], resolution: int) -> Float:
+        """The crop of a whole frame [H, W, C], edges replicated, resampled to ``resolution`` pixels."""
+        x, y, size = self.crop
+        height, width = image.shape[:2]
+        rows = np.clip(np.arange(y, y + size), 0, height - 1)
+        columns = np.clip(np.arange(x, x + size), 0, width - 1)
+        patch = np.ascontiguousarray(image[rows[:, None], columns])
+        method = cv2.INTER_AREA if resolution < size else cv2.INTER_CUBIC
+        resized: Float = cv2.resize(patch, (resolution, resolution), interpolation=method)
+        return np.clip(resized, 0, 1) if patch.dtype != np.uint8 else resized
+
+    def over(self, behind: Float, rgb: Float, alpha: Float) -> Float:
+        """``behind`` [H, W, 3] with the head (``rgb`` [R, R, 3], straight ``alpha`` [R, R]) laid into the crop."""
+        x, y, size = self.crop
+        height, width = behind.shape[:2]
+        method = cv2.INTER_AREA if rgb.shape[0] > size else cv2.INTER_CUBIC
+        layer = cv2.resize(np.dstack([rgb * alpha[..., None], alpha]), (size, size), interpolation=method)
+        left, top, right, bottom = max(x, 0), max(y, 0), min(x + size, width), min(y + size, height)
+        if left >= right or top >= bottom:
+            return behind
+        layer = np.clip(layer[top - y : bottom - y, left - x : right - x], 0, 1)
+        result = behind.copy()
+        place = result[top:bottom, left:right]
+        place *= 1 - layer[..., 3:]
+        place += layer[..., :3]
+        np.clip(place, 0, 1, out=place)
+        return result
+
+
+def torso_motion(
+    pivot_now: NDArray[np.floating], pivot_rest: NDArray[np.floating], share: float = 0.8
+) -> Float:
+    """[2, 3] translation of the torso when the projected neck pivot moves from ``pivot_rest`` to ``pivot_now`` (pixels).
+
+    Where nothing tracks the torso itself, a share of the neck's own motion looks right: the head leads.
+    """
+    motion = np.eye(2, 3, dtype=np.float32)
+    motion[:, 2] = share * (np.asarray(pivot_now) - np.asarray(pivot_rest))
+    return motion
