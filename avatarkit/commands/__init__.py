@@ -1,0 +1,1 @@
+"""One file per command: options, messages and exit codes; no mathematics."""

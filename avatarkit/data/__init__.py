@@ -1,0 +1,1 @@
+"""From track and video to training samples."""

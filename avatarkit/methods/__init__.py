@@ -1,0 +1,1 @@
+"""The methods that make avatars: a registry and one package each."""

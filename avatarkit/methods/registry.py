@@ -94,12 +94,18 @@ class Avatar(Protocol):
 
     header: dict[str, Any]
 
-    def render(self, drive: Drive, camera: Camera) -> Frame: ...
+    def render(self, drive: Drive, camera: Camera) -> Frame:
+        """The head alone as ``camera`` sees it."""
+        ...
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]: ...
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and header of the avatar file."""
+        ...
 
     @classmethod
-    def from_state(cls, tensors: dict[str, torch.Tensor], header: dict[str, Any], device: str) -> Avatar: ...
+    def from_state(cls, tensors: dict[str, torch.Tensor], header: dict[str, Any], device: str) -> Avatar:
+        """The avatar of a file; raises AvatarkitError where tensors and header do not fit together."""
+        ...
 
 
 class Method(Protocol):
@@ -109,7 +115,9 @@ class Method(Protocol):
     Config: type
     Avatar: type[Avatar]
 
-    def fit(self, subject: Subject, config: Any, progress: Progress) -> Avatar: ...
+    def fit(self, subject: Subject, config: Any, progress: Progress) -> Avatar:
+        """An avatar of ``subject``."""
+        ...
 
 
 def names() -> list[str]:

@@ -1,0 +1,1 @@
+"""Image and identity metrics, one definition each."""

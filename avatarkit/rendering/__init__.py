@@ -1,0 +1,1 @@
+"""Cameras, compositing, rasterized meshes, scripted performances."""

@@ -1,0 +1,1 @@
+"""Mattes and face parsing."""

@@ -1,0 +1,1 @@
+"""From video to track: landmarks, solver, smoothing."""

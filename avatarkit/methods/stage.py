@@ -1,0 +1,111 @@
+"""An avatar on its stage: the file, the drawable avatar, and the frames that a viewer sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.files.avatar import load_avatar_file
+from avatarkit.files.errors import AvatarkitError
+from avatarkit.methods import registry
+from avatarkit.methods.driving import NECK_PIVOT, neutral_drive
+from avatarkit.methods.registry import Avatar, Drive, Frame
+from avatarkit.rendering.camera import Camera
+from avatarkit.rendering.composite import Scene, torso_motion
+
+Image = NDArray[np.uint8]
+
+
+@dataclass
+class Stage:
+    """An avatar with the scene of its training clip. ``camera`` is that of the whole original frame."""
+
+    avatar: Avatar
+    scene: Scene
+    camera: Camera
+    resolution: int
+    """pixels of the square head crop the avatar was trained at."""
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> Stage:
+        """The avatar of a file by whichever method made it. Raises AvatarkitError or UsageError for unusable files."""
+        tensors, header = load_avatar_file(path)
+        avatar = registry.get(header["method"]).Avatar.from_state(tensors, header, device)
+        return cls.of(avatar, tensors)
+
+    @classmethod
+    def of(cls, avatar: Avatar, tensors: dict[str, Any]) -> Stage:
+        """The stage of an avatar whose state holds ``plate`` and ``torso`` as PNG bytes (white where absent)."""
+        header = avatar.header
+        k = header["camera"]
+        camera = Camera(np.asarray(k["intrinsics"], np.float32), int(k["width"]), int(k["height"]))
+        plate = _decode(tensors, "plate", 3)
+        if plate is None:
+            plate = np.full((camera.height, camera.width, 3), 255, np.uint8)
+        crop = tuple(int(c) for c in header["crop"][:3])
+        scene = Scene(plate, _decode(tensors, "torso", 4), (crop[0], crop[1], crop[2]))
+        return cls(avatar, scene, camera, int(header["resolution"]))
+
+    def with_background(self, background: str) -> Stage:
+        """The same stage before ``plate`` (its own), ``white``, ``black`` or an image file stretched to the frame."""
+        if background == "plate":
+            return self
+        height, width = self.scene.plate.shape[:2]
+        if background in ("white", "black"):
+            plate = np.full((height, width, 3), 255 if background == "white" else 0, np.uint8)
+        else:
+            picture = cv2.imdecode(_bytes(Path(background)), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise AvatarkitError(
+                    f"--background {background}: not a picture; give plate, white, black or an image"
+                )
+            plate = cv2.resize(picture[..., ::-1], (width, height), interpolation=cv2.INTER_AREA)
+        return replace(self, scene=replace(self.scene, plate=np.ascontiguousarray(plate)))
+
+    def without_torso(self) -> Stage:
+        """The head alone before the background, for views the flat torso cannot follow."""
+        return replace(self, scene=replace(self.scene, torso=None))
+
+    def head(self, drive: Drive, resolution: int | None = None) -> Frame:
+        """The head alone in its square crop at ``resolution`` pixels (default: as trained)."""
+        x, y, size = self.scene.crop
+        return self.avatar.render(drive, self.camera.cropped(x, y, size, resolution or self.resolution))
+
+    def frame(self, drive: Drive, resolution: int | None = None, view: str = "frame") -> Image:
+        """What a viewer sees: [H, W, 3] uint8, the whole original ``frame`` or only the head ``crop``."""
+        head = self.head(drive, resolution)
+        behind = self.scene.behind(self._torso_motion(drive))
+        if view == "crop":
+            inside = self.scene.window(behind, head.rgb.shape[0])
+            image = inside + head.alpha[..., None] * (head.rgb - inside)
+        else:
+            image = self.scene.over(behind, head.rgb, head.alpha)
+        return (image * 255 + 0.5).astype(np.uint8)
+
+    def _torso_motion(self, drive: Drive) -> NDArray[np.float32]:
+        pivot = np.asarray(NECK_PIVOT, np.float64)
+        rest = neutral_drive(self.avatar.header)
+        now, before = (self.camera.project(d.rotation @ pivot + d.translation) for d in (drive, rest))
+        return torso_motion(now, before)
+
+
+def _decode(tensors: dict[str, Any], key: str, channels: int) -> Image | None:
+    if key not in tensors:
+        return None
+    image = cv2.imdecode(np.asarray(tensors[key], np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] != channels:
+        raise AvatarkitError(f"the avatar's '{key}' picture is damaged: fit the avatar again")
+    order = [2, 1, 0, 3][:channels]
+    return np.ascontiguousarray(image[..., order])
+
+
+def _bytes(path: Path) -> NDArray[np.uint8]:
+    try:
+        return np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise AvatarkitError(f"cannot read {path}: {error.strerror}") from error
