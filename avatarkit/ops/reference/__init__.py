@@ -1,0 +1,22 @@
+"""Plain-torch twins of the native operations.
+
+They state what the kernels compute, in any floating-point type and on any device, differentiable by autograd;
+they serve as fallback where the kernels were not built, and as the truth of the tests. Arguments are taken to be
+valid: the wrappers in ``avatarkit.ops`` check them.
+"""
+
+from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, spherical_harmonics
+from avatarkit.ops.reference.rays import composite, march, render_rays
+from avatarkit.ops.reference.tables import adam_blend, blend
+
+__all__ = [
+    "adam_blend",
+    "blend",
+    "composite",
+    "density_mlp",
+    "field_mlp",
+    "hash_encode",
+    "march",
+    "render_rays",
+    "spherical_harmonics",
+]
