@@ -110,7 +110,9 @@ def hash_encode(points: Tensor, tables: Tensor, image_offsets: Tensor, grid: Has
 
 class _HashEncode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, points: Tensor, tables: Tensor, image_offsets: Tensor, grid: HashGrid) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, points: Tensor, tables: Tensor, image_offsets: Tensor, grid: HashGrid
+    ) -> Tensor:
         native = native_for(points)
         assert native is not None
         features = torch.empty(grid.levels, points.shape[0], 4)

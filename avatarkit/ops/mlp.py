@@ -80,7 +80,9 @@ def field_mlp(
     """
     levels, total, width = features.shape if features.dim() == 3 else (0, 0, 0)
     if levels * width != INPUTS:
-        raise ValueError(f"features must be [levels, N, F] with levels * F = {INPUTS}, not {list(features.shape)}")
+        raise ValueError(
+            f"features must be [levels, N, F] with levels * F = {INPUTS}, not {list(features.shape)}"
+        )
     harmonics = shaped("harmonics", harmonics, None, HARMONICS)
     ray_offsets = offsets("ray_offsets", ray_offsets, total)
     if ray_offsets.numel() != harmonics.shape[0] + 1:

@@ -58,14 +58,23 @@ def render_rays(
         if native is None or grid.features != 4 or grid.levels != 16:
             return Rendered(
                 *reference.render_rays(
-                    origins, directions, bitfield, table, grid, weights, step, max_samples, minimum_transmittance
+                    origins,
+                    directions,
+                    bitfield,
+                    table,
+                    grid,
+                    weights,
+                    step,
+                    max_samples,
+                    minimum_transmittance,
                 )
             )
         rays = origins.shape[0]
         color, alpha, depth = torch.empty(rays, 3), torch.empty(rays), torch.empty(rays)
         native.render_rays(
             plain(origins), plain(directions), spherical_harmonics(plain(directions)),
-            bitfield.contiguous(), cells, plain(table), grid.layout, grid.log2_size, *(plain(matrix) for matrix in weights),
+            bitfield.contiguous(), cells, plain(table), grid.layout, grid.log2_size,
+            *(plain(matrix) for matrix in weights),
             step, max_samples, minimum_transmittance, fast, color, alpha, depth,
         )  # fmt: skip
         return Rendered(color, alpha, depth)

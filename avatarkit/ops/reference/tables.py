@@ -19,7 +19,11 @@ def blend(base: Tensor, bases: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def adam_blend(
-    tables: BlendTables, gradients: Tensor, coefficients: Tensor, next_coefficients: Tensor, options: AdamOptions
+    tables: BlendTables,
+    gradients: Tensor,
+    coefficients: Tensor,
+    next_coefficients: Tensor,
+    options: AdamOptions,
 ) -> Tensor:
     """See ``avatarkit.ops.tables.BlendTables.adam_blend``."""
     beta1, beta2 = options.betas
