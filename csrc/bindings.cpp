@@ -9,6 +9,8 @@
 
 namespace nb = nanobind;
 
+void bind_raster(nb::module_& m);  // csrc/raster/raster_bindings.cpp
+
 NB_MODULE(_native, m) {
     m.def("isa", [] { return AK_CALL(isa_name); },
           "Name of the instruction set the kernels run with.");
@@ -19,4 +21,5 @@ NB_MODULE(_native, m) {
         (void)n;
 #endif
     }, nb::arg("threads"), "Number of OpenMP threads of every kernel.");
+    bind_raster(m);
 }
