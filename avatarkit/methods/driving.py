@@ -55,10 +55,11 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
     """What an avatar's header keeps of its training clip, so that anybody can drive it later.
 
     ``neutral``: the drive of the neutral frame; ``expression_range``: [2][E] 1st and 99th percentile over
-    the training ``rows``; ``turn_range``: [2][3] of the axis-angle from the neutral rotation, radians.
+    the training ``rows``, the rest included; ``turn_range``: [2][3] of the axis-angle from the neutral rotation, radians.
     """
     n = neutral_frame(track)
-    expression = track.expression[rows]
+    low, high = np.percentile(track.expression[rows], [1, 99], axis=0)
+    rest = track.expression[n]
     turn = Rotation.from_matrix(track.rotation[rows]) * Rotation.from_matrix(track.rotation[n]).inv()
     return {
         "frame": int(track.frame[n]),
@@ -70,7 +71,7 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
             "jaw": track.jaw[n].tolist(),
             "eyes": track.eyes[n].tolist(),
         },
-        "expression_range": np.percentile(expression, [1, 99], axis=0).tolist(),
+        "expression_range": [np.minimum(low, rest).tolist(), np.maximum(high, rest).tolist()],
         "turn_range": np.percentile(turn.as_rotvec(), [1, 99], axis=0).tolist(),
     }
 

@@ -76,7 +76,7 @@ class Scene:
 def torso_motion(
     pivot_now: NDArray[np.floating], pivot_rest: NDArray[np.floating], share: float = 0.8
 ) -> Float:
-    """[2, 3] translation of the torso when the projected neck pivot moves from ``pivot_rest`` to ``pivot_now`` (pixels).
+    """[2, 3] translation (pixels) of the torso when the projected neck pivot moves from rest to now.
 
     Where nothing tracks the torso itself, a share of the neck's own motion looks right: the head leads.
     """
