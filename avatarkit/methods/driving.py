@@ -55,7 +55,8 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
     """What an avatar's header keeps of its training clip, so that anybody can drive it later.
 
     ``neutral``: the drive of the neutral frame; ``expression_range``: [2][E] 1st and 99th percentile over
-    the training ``rows``, the rest included; ``turn_range``: [2][3] of the axis-angle from the neutral rotation, radians.
+    the training ``rows``, the rest included; ``turn_range``: [2][3] of the axis-angle from the neutral
+    rotation, radians.
     """
     n = neutral_frame(track)
     low, high = np.percentile(track.expression[rows], [1, 99], axis=0)
