@@ -60,7 +60,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         raise AvatarkitError(f"{path}: the image has too many pixels: reduce it first") from error
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow's decoders raise on damaged data
-        raise AvatarkitError(f"{path}: the image cannot be decoded: truncated, or another kind of file?") from error
+        raise AvatarkitError(
+            f"{path}: the image cannot be decoded: truncated, or another kind of file?"
+        ) from error
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:

@@ -135,7 +135,7 @@ def _video(path: Path) -> VideoInfo:
         width, height = (
             (round(width * ratio), height) if rotation % 180 == 0 else (width, round(height * ratio))
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if variable:
         notes = (f"{path.name}: variable frame rate, resampled to its mean of {fps:.3f} frames per second",)
     return VideoInfo(
@@ -147,7 +147,7 @@ def _video(path: Path) -> VideoInfo:
 def _packet_times(listing: str) -> tuple[np.ndarray, float]:
     """Sorted presentation times of the shown packets in ticks [N] and the length of a tick in seconds."""
     tick = re.search(r"#tb 0: (\d+)/(\d+)", listing)
-    times = []
+    times: list[int] = []
     for line in listing.splitlines():
         parts = line.split(",")
         if line.startswith("#") or len(parts) < 5:

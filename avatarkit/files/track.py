@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,3 +68,17 @@ class Track:
 
     def __len__(self) -> int:
         return int(self.frame.shape[0])
+
+
+def load_track(source: Path | BinaryIO) -> Track:
+    """Read a track from a file or a binary stream; see ``track_io.load_track`` for what is refused."""
+    from avatarkit.files import track_io
+
+    return track_io.load_track(source)
+
+
+def save_track(track: Track, target: Path | BinaryIO) -> None:
+    """Write ``track`` to a file (atomically) or a binary stream; see ``track_io.save_track``."""
+    from avatarkit.files import track_io
+
+    track_io.save_track(track, target)

@@ -69,7 +69,8 @@ class VideoWriter:
         ]
         command = [
             ffmpeg.executable(), "-hide_banner", "-loglevel", "error", "-y", "-protocol_whitelist", "pipe",
-            "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{even[0]}x{even[1]}", "-r", f"{self.fps:.6f}", "-i", "pipe:0",
+            "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{even[0]}x{even[1]}", "-r", f"{self.fps:.6f}",
+            "-i", "pipe:0",
             "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd", *tags,
             "-c:v", "libx264", "-preset", self.preset, "-crf", str(self.crf), "-pix_fmt", "yuv420p",
             *self._metadata(), "-movflags", "+faststart", ffmpeg.located(self._temporary),
