@@ -113,7 +113,8 @@ class Method(Protocol):
 
     name: str
     Config: type
-    Avatar: type[Avatar]
+    Avatar: type[Any]
+    """the class of its avatars: an ``Avatar`` with ``from_state``."""
 
     def fit(self, subject: Subject, config: Any, progress: Progress) -> Avatar:
         """An avatar of ``subject``."""
