@@ -21,6 +21,8 @@ from avatarkit.files.errors import AvatarkitError
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+    from avatarkit.files.streams import Output
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -43,7 +45,7 @@ PLAIN_EVERY = 5.0
 """Seconds between progress lines when standard error is not a terminal."""
 
 
-def run(work: Callable[P, R]) -> Callable[P, R]:
+def entry(work: Callable[P, R]) -> Callable[P, R]:
     """Decorator of a command: turn what can go wrong into one line on standard error and an exit code.
 
     AvatarkitError and its kin leave with their own code, errors of the operating system with 1, Ctrl-C with
@@ -77,6 +79,9 @@ def run(work: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
+run = entry
+
+
 def _abandon_stdout() -> None:
     """Drop what could not be written, so that the interpreter does not complain about it again at its end."""
     try:
@@ -103,6 +108,24 @@ def emit_json(summary: dict[str, Any], stdout_free: bool = True) -> None:
     Paths become strings, numpy values Python's, numbers that are not finite null.
     """
     typer.echo(json.dumps(_plain(summary), ensure_ascii=False, allow_nan=False), err=not stdout_free)
+
+
+def summary(values: dict[str, Any], json: bool, output: Output, quiet: bool = False) -> None:
+    """End a command: with ``json`` the summary as one line of JSON, else the figures as a note on standard error.
+
+    The name of the output is printed on standard output when it was made up here and ``json`` does not say it.
+    """
+    if json:
+        emit_json(values, output.stdout_free)
+        return
+    shown = [
+        f"{key} {_short(value)}" for key, value in values.items() if value is not None and key != "output"
+    ]
+    note("  ".join(shown), quiet)
+    if output.chosen:
+        typer.echo(output.name)
+    elif output.path is not None:
+        note(f"wrote {output.name}", quiet)
 
 
 def _plain(value: Any) -> Any:
@@ -190,6 +213,8 @@ class Progress:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_short(v) for v in value) or "none"
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
