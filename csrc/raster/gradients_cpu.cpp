@@ -160,17 +160,18 @@ void rasterize_backward(const float* vertices, const int32_t* triangles, const R
 
 void interpolate_forward(const float* attributes, const int32_t* triangles, const RasterShape& shape,
                          int64_t channels, bool per_image, const int32_t* face, const float* barycentric, float* out) {
-    const int64_t rows = shape.images * shape.height;
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t row = 0; row < rows; ++row) {
-        const float* a = attributes + (per_image ? row / shape.height * shape.vertices * channels : 0);
-        const int64_t p = row * shape.width;
-        const auto run = channels == 1   ? interpolate_rows<1>
-                         : channels == 2 ? interpolate_rows<2>
-                         : channels == 3 ? interpolate_rows<3>
-                         : channels == 4 ? interpolate_rows<4>
-                                         : interpolate_rows<0>;
-        run(a, triangles, channels, face + p, barycentric + 3 * p, shape.width, out + p * channels);
+    constexpr int64_t block = 4096;  // of pixels, not rows: lists of pixels come as images of one row
+    const int64_t pixels = shape.height * shape.width, blocks = (pixels + block - 1) / block;
+    const auto run = channels == 1   ? interpolate_rows<1>
+                     : channels == 2 ? interpolate_rows<2>
+                     : channels == 3 ? interpolate_rows<3>
+                     : channels == 4 ? interpolate_rows<4>
+                                     : interpolate_rows<0>;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t i = 0; i < shape.images * blocks; ++i) {
+        const int64_t image = i / blocks, first = i % blocks * block, p = image * pixels + first;
+        const float* a = attributes + (per_image ? image * shape.vertices * channels : 0);
+        run(a, triangles, channels, face + p, barycentric + 3 * p, std::min(block, pixels - first), out + p * channels);
     }
 }
 
