@@ -1,0 +1,58 @@
+"""Eyeballs: spheres whose rings are pupil, iris, limbus and sclera."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avatarkit.heads.parts import Array, Part, fan, rigid, strip
+
+SEGMENTS = 24
+IRIS_RADIUS = 0.00585
+"""Half of the iris' visible diameter, 11.7 mm: nearly the same in all adults."""
+PUPIL_RADIUS = 0.0021
+RINGS_BEHIND = (36.0, 50.0, 68.0, 90.0, 120.0, 150.0)
+"""Polar angles of the sclera's rings, degrees from the optical axis."""
+RING_LANDMARKS_LEFT = (474, 475, 476, 477)
+"""The iris' points at +x, +y, -x, -y of the person's left eye, 473 in their middle."""
+RING_LANDMARKS_RIGHT = (469, 470, 471, 472)
+"""The same for the right eye, around 468."""
+
+
+def eyeball(center: Array, radius: float, column: int) -> Part:
+    """An eyeball looking along +z, skinned to ``column``.
+
+    Vertex 0 is the front pole (the iris center), the last one the back pole; in between rings of
+    ``SEGMENTS`` vertices that start at +x and turn towards +y. The texture chart is the azimuthal
+    equidistant map of the sphere, front pole in the middle.
+    """
+    front = np.rad2deg(np.arcsin([PUPIL_RADIUS / radius, 0.68 * IRIS_RADIUS / radius, IRIS_RADIUS / radius]))
+    polar = np.deg2rad([*front, *RINGS_BEHIND])
+    turn = 2 * np.pi * np.arange(SEGMENTS) / SEGMENTS
+    circle = np.stack([np.cos(turn), np.sin(turn)], 1)
+    rings = np.concatenate(
+        [np.broadcast_to(np.sin(polar)[:, None, None], (len(polar), SEGMENTS, 1)) * circle,
+         np.broadcast_to(np.cos(polar)[:, None, None], (len(polar), SEGMENTS, 1))], -1,
+    )  # fmt: skip
+    unit = np.concatenate([[[0, 0, 1]], rings.reshape(-1, 3), [[0, 0, -1]]])
+    count = len(unit)
+    first, last = 1 + np.arange(SEGMENTS), count - 1 - SEGMENTS + np.arange(SEGMENTS)
+    # The grid's rows go away from the viewer, so the strip is turned over; so is the fan at the front.
+    body = strip(len(polar), SEGMENTS, closed=True, symmetric=False)[:, ::-1] + 1
+    triangles = np.concatenate([fan(first, 0), body, fan(last[::-1], count - 1)])
+    # The back pole is a circle in the chart: one texture vertex per segment.
+    reach = np.concatenate([[0], np.repeat(polar, SEGMENTS), np.full(SEGMENTS, np.pi)]) / np.pi
+    around = np.concatenate([[0], np.tile(turn, len(polar)), turn + np.pi / SEGMENTS])
+    uv = 0.5 + 0.5 * reach[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    uv_triangles = triangles.copy()
+    back = uv_triangles[-SEGMENTS:]
+    back[:, 2] = count - 1 + (back[:, 1] - last[0])
+    rings_of = np.concatenate([[0], np.repeat(1 + np.arange(len(polar)), SEGMENTS), [99]])
+    region = np.select([rings_of <= 1, rings_of <= 3], ["pupil", "iris"], "sclera")
+    mirror = np.arange(count)
+    return Part(center + radius * unit, triangles, uv, uv_triangles, region, mirror, rigid(count, column))
+
+
+def iris_vertices() -> tuple[int, ...]:
+    """Vertices of an ``eyeball`` at the iris' center, +x, +y, -x and -y edge."""
+    limbus = 1 + 2 * SEGMENTS
+    return (0, *(limbus + SEGMENTS * quarter // 4 for quarter in range(4)))
