@@ -191,12 +191,12 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, float]:
 
 def _performed(job: Job, stage: Stage) -> Motion:
     """A built-in performance, on top of the avatar's own rest."""
-    from avatarkit.methods.driving import drives
+    from avatarkit.methods.driving import performed
     from avatarkit.rendering.performance import performance
 
     fps = job.fps or 25.0
-    track = performance(str(job.driver), fps).as_track()
-    return _motion(drives(track, stage.avatar.header, "relative", *job.scales), track, job, fps)
+    made = performed(performance(str(job.driver), fps), stage.avatar.header, *job.scales)
+    return Motion(made[: job.max_frames], fps, f"{job.avatar.stem}.{job.driver}")
 
 
 class _tracked(AbstractContextManager[Motion]):

@@ -11,11 +11,11 @@ from scipy.spatial.transform import Rotation
 
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
+from avatarkit.heads import arkit
 from avatarkit.methods.registry import Drive
+from avatarkit.rendering.performance import NECK_PIVOT, Performance
 
 Float = NDArray[np.float32]
-NECK_PIVOT = (0.0, -0.11, -0.07)
-"""Head-space point (meters) that a turning head leaves in place: about the second cervical vertebra."""
 
 
 def neutral_frame(track: Track) -> int:
@@ -120,6 +120,41 @@ def drives(
         else None
         for t in range(len(track))
     ]
+
+
+def performed(
+    performance: Performance, header: dict[str, Any], expression_scale: float = 1.0, pose_scale: float = 1.0
+) -> list[Drive]:
+    """The drives of a built-in performance, acted on top of the avatar's rest (relative transfer)."""
+    rest = neutral_drive(header)
+    names = list(header["expression_names"])
+    rotation, translation = performance.to_camera(float(rest.translation[2]))
+    expression = np.zeros((len(performance), len(names)), np.float32)
+    for i, name in enumerate(arkit.NAMES):
+        if name in names:
+            expression[:, names.index(name)] = performance.expression[:, i]
+    still = np.zeros(3, np.float32)
+    start = Drive(
+        rotation=np.diag([1.0, -1.0, -1.0]).astype(np.float32),
+        translation=np.array([0, 0, rest.translation[2]], np.float32),
+        expression=np.zeros(len(names), np.float32),
+        neck=still,
+        jaw=still,
+        eyes=np.zeros((2, 3), np.float32),
+    )
+    acted = (
+        replace(
+            start,
+            rotation=rotation[t],
+            translation=translation[t],
+            expression=expression[t],
+            neck=performance.neck[t],
+            eyes=performance.eyes[t],
+        )
+        for t in range(len(performance))
+    )
+    ranges = header["reference"]
+    return [_relative(drive, start, rest, ranges, expression_scale, pose_scale) for drive in acted]
 
 
 def _relative(

@@ -108,6 +108,10 @@ class Avatar(Protocol):
         ...
 
 
+AnyAvatar = Avatar
+"""``Avatar`` under a name that ``Method.Avatar`` does not hide."""
+
+
 class Method(Protocol):
     """A way to make an avatar. ``Config`` is a frozen dataclass; every field's metadata has a ``help`` text."""
 
@@ -116,7 +120,7 @@ class Method(Protocol):
     Avatar: type[Any]
     """the class of its avatars: an ``Avatar`` with ``from_state``."""
 
-    def fit(self, subject: Subject, config: Any, progress: Progress) -> Avatar:
+    def fit(self, subject: Subject, config: Any, progress: Progress) -> AnyAvatar:
         """An avatar of ``subject``."""
         ...
 

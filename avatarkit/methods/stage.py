@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from avatarkit.files.avatar import load_avatar_file
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.methods import registry
-from avatarkit.methods.driving import NECK_PIVOT, neutral_drive
+from avatarkit.methods.driving import neutral_drive
 from avatarkit.methods.registry import Avatar, Drive, Frame
 from avatarkit.rendering.camera import Camera
 from avatarkit.rendering.composite import Scene, torso_motion
+from avatarkit.rendering.performance import NECK_PIVOT
 
 Image = NDArray[np.uint8]
 

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
 from avatarkit.methods import driving
+from avatarkit.rendering.performance import NECK_PIVOT, performance
 
 NAMES = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft")
 FRONTAL = np.diag([1.0, -1.0, -1.0])
@@ -125,9 +126,20 @@ def test_still_turns_about_the_neck_and_knows_its_names() -> None:
     assert drive.expression[2] == 0.5
     nose = drive.rotation @ np.array([0, 0, 1.0])
     assert nose[0] > 0.3  # the person's left is image right
-    pivot = np.asarray(driving.NECK_PIVOT)
+    pivot = np.asarray(NECK_PIVOT)
     np.testing.assert_allclose(
         drive.rotation @ pivot + drive.translation, rest.rotation @ pivot + rest.translation, atol=1e-6
     )
     with pytest.raises(UsageError, match="noSuchShape"):
         driving.still(header, {"noSuchShape": 1.0})
+
+
+def test_performance_is_acted_on_top_of_the_avatars_rest() -> None:
+    header = make_header(make_track())
+    rest = driving.neutral_drive(header)
+    talk = driving.performed(performance("talk", 25.0), header)
+    jaw = np.array([drive.expression[2] for drive in talk])
+    assert jaw.max() - jaw.min() > 0.3
+    assert jaw.min() >= 0
+    depth = np.array([drive.translation[2] for drive in talk])
+    assert np.abs(depth - rest.translation[2]).max() < 0.05
