@@ -15,8 +15,7 @@ def native_for(*tensors: Tensor) -> ModuleType | None:
     for tensor in tensors:
         if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
             return None
-    native = module()
-    return native if hasattr(native, "field_mlp") else None
+    return module()
 
 
 def shaped(name: str, tensor: Tensor, *shape: int | None) -> Tensor:

@@ -91,7 +91,7 @@ class _TruncatedExp(torch.autograd.Function):
 
 def _samples(features: Tensor) -> Tensor:
     """[N, levels * features] of level-major ``features`` [levels, N, features]."""
-    return features.permute(1, 0, 2).reshape(features.shape[1], -1)
+    return features.permute(1, 0, 2).flatten(1)
 
 
 def field_mlp(

@@ -1,0 +1,31 @@
+// Inference, fused from marching to compositing (avatarkit/ops/render.py, occupancy.py): a group of rays stays in
+// one thread's cache from end to end.
+#pragma once
+
+#include <cstdint>
+
+#include "common/isa.h"
+#include "hash_encoding/hash_encoding.h"
+#include "march/march.h"
+#include "mlp/mlp.h"
+
+namespace avatarkit {
+
+struct RenderOptions {
+    float minimum_transmittance;  // a ray ends where less than this passes
+    bool fast;                    // products in bfloat16 where the processor has them
+};
+
+struct RenderOutput {
+    float *color, *alpha, *depth;  // [R][3], [R], [R]
+};
+
+}  // namespace avatarkit
+
+// harmonics [R][16] of the rays' directions; table [M] of the image.
+AK_DECLARE(void render_rays(const MarchInput& rays, const float* harmonics, const GridShape& grid, const float* table,
+                            const FieldNetwork& net, const RenderOptions& options, const RenderOutput& out))
+
+// density [N] of points, with tables [images][M]; of the network only the two density matrices are read.
+AK_DECLARE(void density_at(const EncodeInput& in, const GridShape& grid, const float* tables, const FieldNetwork& net,
+                           float* density))

@@ -1,0 +1,33 @@
+#include "common/arrays.h"
+#include "render/render.h"
+
+namespace avatarkit {
+GridShape grid_shape(const Ints& layout, int log2_size, int64_t table);  // hash_encoding_bindings.cpp
+}
+
+void bind_render(nanobind::module_& m) {
+    using namespace avatarkit;
+    m.def("render_rays", [](Floats origins, Floats directions, Floats harmonics, Bytes bitfield, int64_t cells,
+                            Floats table, Ints layout, int log2_size, Floats density0, Floats density1, Floats color0,
+                            Floats color1, double step, int64_t max_samples, double minimum, bool fast, Floats color,
+                            Floats alpha, Floats depth) {
+        const MarchInput rays{origins.data(),  directions.data(), static_cast<int64_t>(origins.shape(0)),
+                              bitfield.data(), cells,             static_cast<float>(step),
+                              max_samples,     -1};
+        const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(table.shape(0)));
+        const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data()};
+        const RenderOptions options{static_cast<float>(minimum), fast};
+        const RenderOutput out{color.data(), alpha.data(), depth.data()};
+        nb::gil_scoped_release release;
+        AK_CALL(render_rays, rays, harmonics.data(), grid, table.data(), net, options, out);
+    });
+    m.def("density_at", [](Floats points, Floats tables, Longs image_offsets, Ints layout, int log2_size,
+                           Floats density0, Floats density1, Floats density) {
+        const EncodeInput in{points.data(), image_offsets.data(), static_cast<int64_t>(points.shape(0)),
+                             static_cast<int64_t>(tables.shape(0))};
+        const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(tables.shape(1)));
+        const FieldNetwork net{density0.data(), density1.data(), nullptr, nullptr};
+        nb::gil_scoped_release release;
+        AK_CALL(density_at, in, grid, tables.data(), net, density.data());
+    });
+}

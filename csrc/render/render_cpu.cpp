@@ -1,0 +1,187 @@
+#include "render/render.h"
+
+#include <algorithm>
+
+#include "common/threads.h"
+#include "hash_encoding/encode_block.h"
+#include "march/march_ray.h"
+#include "mlp/mlp_tile.h"
+
+namespace avatarkit::AK_ISA {
+namespace {
+
+constexpr int kGroupRays = 512;
+constexpr int kWave = 2048;  // samples of a group that go through the field together
+constexpr int kFewest = 4, kMost = 16;  // samples of one ray in a wave: more are wasted where the ray ends within
+
+// Encodes points [count][3] into rows [count][64], level by level so that one level's table is in use at a time.
+void encode_rows(const float* points, int count, const GridShape& grid, const float* table, float* rows) {
+    Corners corners;
+    Vec position[3];
+    for (int64_t l = 0; l < grid.levels; ++l) {
+        const GridLevel& level = grid.level[l];
+        const float* entries = table + static_cast<int64_t>(level.first) * kFeatures;
+        for (int s = 0; s < count; s += kLanes) {
+            const int some = std::min(kLanes, count - s);
+            load_points(points + s * 3, some, position);
+            find_corners(position, level, grid.hash_mask, corners);
+            for (int i = 0; i < some; ++i)
+                store(rows + (s + i) * kWidth + l * kFeatures, interpolate(entries, corners, i));
+        }
+    }
+}
+
+struct RayState {
+    RayWalk walk;
+    float transmittance, color[3], alpha, depth;
+    int64_t ray, samples;
+    bool ended;
+};
+
+// One thread's buffers and the groups it renders.
+class GroupRenderer {
+  public:
+    GroupRenderer(const MarchInput& rays, const OccupancyGrid& occupancy, const float* harmonics,
+                  const GridShape& grid, const float* table, const FieldNetwork& net, const RenderOptions& options,
+                  const RenderOutput& out)
+        : rays_(rays), occupancy_(occupancy), harmonics_(harmonics), grid_(grid), table_(table), net_(net),
+          options_(options), out_(out), states_(kGroupRays), alive_(kGroupRays), owner_(kWave), points_(kWave * 3),
+          t_(kWave), rows_((kWave + kTile) * kWidth), hidden_(kTile * kHidden), shares_(kGroupRays * kWidth),
+          density_(kWave), rgb_(kWave * 3) {
+        for (int c = 0; c < 3; ++c)
+            for (int k = 0; k < kWidth; ++k) color1_t_[c * kWidth + k] = net.color1[k * 3 + c];
+    }
+
+    void run(int64_t begin, int64_t end) {
+        int alive = 0;
+        for (int64_t ray = begin; ray < end; ++ray) {
+            RayState& state = states_[ray - begin];
+            state = {RayWalk(rays_.origins + ray * 3, rays_.directions + ray * 3, rays_.step,
+                             ray_shift(ray, rays_.seed)),
+                     1.f, {}, 0.f, 0.f, ray, 0, false};
+            ray_share(net_, harmonics_ + ray * kHarmonics, shares_ + (ray - begin) * kWidth);
+            alive_[alive++] = static_cast<int>(ray - begin);
+        }
+        while (alive > 0) {
+            const int count = collect(alive);
+            evaluate(count);
+            accumulate(count);
+            int left = 0;
+            for (int a = 0; a < alive; ++a)
+                if (!states_[alive_[a]].ended) alive_[left++] = alive_[a];
+            alive = left;
+        }
+        for (int64_t ray = begin; ray < end; ++ray) {
+            const RayState& state = states_[ray - begin];
+            std::copy(state.color, state.color + 3, out_.color + ray * 3);
+            out_.alpha[ray] = state.alpha;
+            out_.depth[ray] = state.depth;
+        }
+    }
+
+  private:
+    // The next samples of the rays that are alive; those that leave the cube are marked as ended.
+    int collect(int alive) {
+        const int each = std::clamp(kWave / alive, kFewest, kMost);
+        int count = 0;
+        for (int a = 0; a < alive; ++a) {
+            RayState& state = states_[alive_[a]];
+            for (int i = 0; i < each; ++i) {
+                if (state.samples >= rays_.max_samples || !state.walk.next(occupancy_, t_[count], points_ + count * 3)) {
+                    state.ended = true;
+                    break;
+                }
+                ++state.samples;
+                owner_[count++] = alive_[a];
+            }
+        }
+        return count;
+    }
+
+    void evaluate(int count) {
+        encode_rows(points_, count, grid_, table_, rows_);
+        std::fill(rows_ + count * kWidth, rows_ + (count + kTile) * kWidth, 0.f);
+        for (int first = 0; first < count; first += kTile) {
+            const int some = std::min(kTile, count - first);
+            density_tile(net_, rows_ + first * kWidth, hidden_);
+            densities(hidden_, some, density_ + first);
+            for (int s = 0; s < kTile; ++s) {
+                const float* share = shares_ + owner_[first + std::min(s, some - 1)] * kWidth;
+                std::copy(share, share + kWidth, hidden_ + s * kHidden + kWidth + kGeometry);
+            }
+            color_tile(net_, color1_t_, hidden_, some, rgb_ + first * 3);
+        }
+    }
+
+    void accumulate(int count) {
+        for (int s = 0; s < count; s += kLanes) {
+            if (count - s < kLanes) std::fill(density_ + count, density_ + std::min(s + kLanes, kWave), 0.f);
+            store(density_ + s, exponential(load(density_ + s) * splat(-rays_.step)));
+        }
+        for (int s = 0; s < count; ++s) {
+            RayState& state = states_[owner_[s]];
+            if (state.transmittance < options_.minimum_transmittance) continue;
+            const float pass = density_[s], weight = state.transmittance * (1.f - pass);
+            for (int c = 0; c < 3; ++c) state.color[c] += weight * rgb_[s * 3 + c];
+            state.alpha += weight;
+            state.depth += weight * t_[s];
+            state.transmittance *= pass;
+            if (state.transmittance < options_.minimum_transmittance) state.ended = true;
+        }
+    }
+
+    const MarchInput& rays_;
+    const OccupancyGrid& occupancy_;
+    const float* harmonics_;
+    const GridShape& grid_;
+    const float* table_;
+    const FieldNetwork& net_;
+    const RenderOptions& options_;
+    const RenderOutput& out_;
+    Scratch<RayState> states_;
+    Scratch<int> alive_, owner_;
+    Scratch<float> points_, t_, rows_, hidden_, shares_, density_, rgb_;
+    alignas(64) float color1_t_[3 * kWidth];
+};
+
+}  // namespace
+
+void render_rays(const MarchInput& rays, const float* harmonics, const GridShape& grid, const float* table,
+                 const FieldNetwork& net, const RenderOptions& options, const RenderOutput& out) {
+    const OccupancyGrid occupancy(rays.bitfield, rays.cells);
+    const int64_t groups = (rays.rays + kGroupRays - 1) / kGroupRays;
+    const int threads = thread_count();
+#pragma omp parallel num_threads(threads)
+    {
+        GroupRenderer renderer(rays, occupancy, harmonics, grid, table, net, options, out);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t group = 0; group < groups; ++group)
+            renderer.run(group * kGroupRays, std::min((group + 1) * kGroupRays, rays.rays));
+    }
+}
+
+void density_at(const EncodeInput& in, const GridShape& grid, const float* tables, const FieldNetwork& net,
+                float* density) {
+    const int threads = thread_count();
+#pragma omp parallel num_threads(threads)
+    {
+        Scratch<float> rows((kWave + kTile) * kWidth), hidden(kTile * kHidden);
+        for (int64_t image = 0; image < in.images; ++image) {
+            const int64_t begin = in.image_offsets[image], end = in.image_offsets[image + 1];
+            const int64_t waves = (end - begin + kWave - 1) / kWave;
+#pragma omp for schedule(dynamic, 1) nowait
+            for (int64_t wave = 0; wave < waves; ++wave) {
+                const int64_t start = begin + wave * kWave;
+                const int count = static_cast<int>(std::min<int64_t>(kWave, end - start));
+                encode_rows(in.points + start * 3, count, grid, tables + image * grid.table, rows);
+                std::fill(rows + count * kWidth, rows + (count + kTile) * kWidth, 0.f);
+                for (int first = 0; first < count; first += kTile) {
+                    density_tile(net, rows + first * kWidth, hidden);
+                    densities(hidden, std::min(kTile, count - first), density + start + first);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace avatarkit::AK_ISA
