@@ -1,0 +1,143 @@
+"""Marching, compositing, whole images and the occupancy grid."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avatarkit.ops import occupancy, reference
+from avatarkit.ops.composite import composite
+from avatarkit.ops.encode import HashGrid
+from avatarkit.ops.march import march
+from avatarkit.ops.mlp import FieldWeights
+from avatarkit.ops.render import render_rays
+from tests.ops.cases import CELLS, STEP, camera_rays, opaque_weights, random_offsets, relative_error, shell
+
+pytestmark = pytest.mark.usefixtures("kernels")
+GRID = HashGrid()
+
+
+@pytest.mark.parametrize("seed", [None, 0, 12345])
+@pytest.mark.parametrize(("cells", "limit"), [(CELLS, 1024), (CELLS, 9), (20, 1024)])
+def test_samples_agree_with_the_twin(seed: int | None, cells: int, limit: int) -> None:
+    origins, directions = camera_rays(40)
+    directions[:3] = torch.eye(3)  # along the axes, from within
+    origins[:3] = 0.5
+    bitfield = shell(cells=cells)
+    value = march(origins, directions, bitfield, STEP, limit, seed)
+    ray_offsets, points, t = reference.march(origins, directions, bitfield, STEP, limit, seed)
+    assert int(ray_offsets[-1]) > 2000
+    different = (value.ray_offsets.diff() != ray_offsets.diff()).sum()
+    assert int(different) <= 2  # a sample within rounding of a cell's face
+    if not different:
+        assert relative_error(value.points, points) < 1e-6
+        assert relative_error(value.t, t) < 1e-6
+
+
+def test_rays_that_meet_nothing_have_no_samples() -> None:
+    origins, directions = camera_rays(8)
+    for rays in ((origins, -directions), (origins[:0], directions[:0])):
+        samples = march(*rays, shell(), STEP)
+        assert samples.points.shape == (0, 3)
+        assert int(samples.ray_offsets.abs().sum()) == 0
+    empty = torch.zeros(CELLS**3 // 8, dtype=torch.uint8)
+    assert march(origins, directions, empty, STEP).t.numel() == 0
+
+
+@pytest.mark.parametrize("distortion", [False, True])
+@pytest.mark.parametrize(("samples", "rays"), [(0, 4), (1, 1), (3000, 200), (70_001, 4096)])
+def test_composites_and_gradients_agree_with_the_twin(samples: int, rays: int, distortion: bool) -> None:
+    ray_offsets = random_offsets(rays, samples)
+    density, rgb = torch.rand(samples) * 80.0, torch.rand(samples, 3)
+    starts = torch.repeat_interleave(ray_offsets[:-1], ray_offsets.diff())
+    t = 1.0 + (torch.arange(samples) - starts) * STEP
+    density.requires_grad_()
+    rgb.requires_grad_()
+    wide = (density.detach().double().requires_grad_(), rgb.detach().double().requires_grad_())
+    value = composite(density, rgb, t, ray_offsets, STEP, distortion=distortion)
+    truth = reference.composite(wide[0], wide[1], t.double(), ray_offsets, STEP, 1e-4, distortion)
+    for a, b in zip(value, truth, strict=True):
+        assert relative_error(a, b) < 2e-4  # a ray may end one sample apart, where 1e-4 passes
+    outputs, expected = [[*some[:3], *([some[4]] if distortion else [])] for some in (value, truth)]
+    gradients = [torch.randn_like(output) for output in outputs]
+    if samples:
+        first = torch.autograd.grad(outputs, (density, rgb), gradients)
+        second = torch.autograd.grad(expected, wide, [gradient.double() for gradient in gradients])
+        for a, b in zip(first, second, strict=True):
+            assert relative_error(a, b) < 5e-4
+
+
+def test_samples_behind_an_opaque_one_get_nothing() -> None:
+    density = torch.tensor([5.0, 1e5, 5.0], requires_grad=True)
+    result = composite(density, torch.ones(3, 3), torch.tensor([1.0, 1.1, 1.2]), torch.tensor([0, 3]), 0.1)
+    assert float(result.weights[2]) == 0.0
+    assert float(result.alpha) == pytest.approx(1.0, abs=1e-6)
+    assert float(torch.autograd.grad(result.alpha.sum(), density)[0][2]) == 0.0
+
+
+def test_distortion_is_the_double_sum() -> None:
+    density, t = torch.rand(6) * 30, torch.linspace(1, 1.5, 6)
+    result = composite(density, torch.rand(6, 3), t, torch.tensor([0, 6]), 0.1, distortion=True)
+    w = result.weights
+    expected = (w[:, None] * w[None] * (t[:, None] - t[None]).abs()).sum() + 0.1 / 3 * (w * w).sum()
+    assert float(result.distortion) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_images_agree_with_the_twin(size: int) -> None:
+    origins, directions = camera_rays(size)
+    table, weights = torch.randn(GRID.size), opaque_weights()
+    value = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP)
+    truth = reference.render_rays(origins, directions, shell(), table, GRID, weights, STEP, 1024, 1e-4)
+    for a, b in zip(value, truth, strict=True):
+        assert relative_error(a, b) < 2e-4
+    assert size == 1 or float(value.alpha.max()) > 0.3
+
+
+def test_fast_images_differ_little() -> None:
+    origins, directions = camera_rays(40)
+    table, weights = torch.randn(GRID.size), opaque_weights()
+    exact = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP)
+    fast = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP, fast=True)
+    assert float((exact.color - fast.color).abs().mean()) < 2e-3
+
+
+def test_no_rays_render_to_nothing() -> None:
+    nothing = torch.zeros(0, 3)
+    result = render_rays(
+        nothing, nothing, shell(), torch.zeros(GRID.size), GRID, FieldWeights.create(), step=STEP
+    )
+    assert result.color.shape == (0, 3)
+
+
+def test_density_at_points_agrees_with_the_twin() -> None:
+    points, image_offsets = torch.rand(5000, 3), torch.tensor([0, 0, 3000, 5000])
+    tables, weights = torch.randn(3, GRID.size), opaque_weights()
+    value = occupancy.density_at(points, tables, image_offsets, GRID, weights)
+    wide = weights.map(torch.Tensor.double)
+    features = reference.hash_encode(points.double(), tables.double(), image_offsets, GRID)
+    assert relative_error(value, reference.density_mlp(features, wide)) < 2e-3
+
+
+def test_cells_pack_raise_and_dilate() -> None:
+    cells = 16
+    values = torch.zeros(cells**3)
+    indices = torch.tensor([0, 5, 5, 16 * 16 * 15 + 16 * 15 + 15])
+    occupancy.raise_cells(values, indices, torch.tensor([1.0, 0.2, 3.0, 0.7]))
+    assert values[5] == 3.0
+    bitfield = occupancy.pack(values, 0.5)
+    bits = occupancy.unpack(bitfield)
+    assert bits.nonzero()[:, 0].tolist() == [0, 5, cells**3 - 1]
+    assert int(occupancy.unpack(occupancy.dilate(bitfield)).sum()) == 8 + 12 + 8
+    points = occupancy.cell_points(indices, cells, torch.Generator().manual_seed(1))
+    assert torch.equal(occupancy.point_cells(points, cells), indices)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    origins, directions = camera_rays(2)
+    with pytest.raises(ValueError, match="not a cube"):
+        march(origins, directions, torch.zeros(100, dtype=torch.uint8), STEP)
+    with pytest.raises(ValueError, match="step"):
+        march(origins, directions, shell(), 0.0)
+    with pytest.raises(ValueError, match="rgb"):
+        composite(torch.zeros(3), torch.zeros(2, 3), torch.zeros(3), torch.tensor([0, 3]), STEP)
