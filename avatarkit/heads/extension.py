@@ -79,13 +79,15 @@ def components(triangles: NDArray[np.integer], count: int) -> NDArray[np.int32]:
     return labels
 
 
-def extension_map(head: HeadModel, anchored: bool, fine: Any = None) -> Any:
+def extension_map(
+    head: HeadModel, anchored: bool, fine: Any = None, held: NDArray[np.integer] | None = None
+) -> Any:
     """CSR [V, 468]: offsets at the landmarks of ``head`` to offsets of all its vertices.
 
     ``anchored`` is for expressions: torso and back of the head stay still, eyeballs and upper teeth too,
     and the lower teeth follow the chin. Otherwise (identity) nothing is held and loose parts move with
     the landmarks around them. ``fine`` [N, 468] gives the offsets of the first N vertices where a
-    subdivision fixes them.
+    subdivision fixes them, ``held`` further vertices that expressions leave alone.
     """
     from scipy.sparse import csr_matrix
 
@@ -100,7 +102,10 @@ def extension_map(head: HeadModel, anchored: bool, fine: Any = None) -> Any:
     else:
         known, given = np.arange(fine.shape[0]), np.asarray(fine.todense())
     if anchored:
-        fixed = np.setdiff1d(np.flatnonzero(skin & (_stillness(head) > 0)), known)
+        still = skin & (_stillness(head) > 0)
+        if held is not None:
+            still[held] = True
+        fixed = np.setdiff1d(np.flatnonzero(still), known)
         known = np.concatenate([known, fixed])
         given = np.concatenate([given, np.zeros((len(fixed), 468))])
     inside = head.triangles[skin[head.triangles[:, 0]]]

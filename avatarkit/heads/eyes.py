@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatarkit.heads.parts import Array, Part, fan, rigid, strip
+from avatarkit.heads.parts import Array, Part, fan, grid_uv, rigid, strip
 
 SEGMENTS = 24
 IRIS_RADIUS = 0.00585
@@ -56,3 +56,46 @@ def iris_vertices() -> tuple[int, ...]:
     """Vertices of an ``eyeball`` at the iris' center, +x, +y, -x and -y edge."""
     limbus = 1 + 2 * SEGMENTS
     return (0, *(limbus + SEGMENTS * quarter // 4 for quarter in range(4)))
+
+
+SOCKET_ROWS = 4
+"""Rings between the lid margin and the vertex that closes the socket."""
+
+
+def socket(lids: Array, center: Array, radius: float) -> tuple[Array, Array]:
+    """Rows [SOCKET_ROWS, C, 3] of the conjunctiva behind the lid margin ``lids`` [C, 3], and the closing vertex.
+
+    It lies on the eyeball under the lids, turns away from it at the equator and closes behind it.
+    """
+    local = lids - center
+    distance = np.linalg.norm(local, axis=1, keepdims=True)
+    polar = np.arccos(np.clip(local[:, 2:] / distance, -1, 1))
+    around = local[:, :2] / np.maximum(np.linalg.norm(local[:, :2], axis=1, keepdims=True), 1e-9)
+    gaps = (0.0004, 0.0009, 0.0014, 0.0018)
+    angles = (
+        polar + np.deg2rad(3),
+        polar + 0.45 * (np.deg2rad(88) - polar),
+        np.full_like(polar, np.deg2rad(108)),
+        np.full_like(polar, np.deg2rad(145)),
+    )
+    rows = [
+        center + (radius + gap) * np.concatenate([np.sin(angle) * around, np.cos(angle)], 1)
+        for gap, angle in zip(gaps, angles, strict=True)
+    ]
+    # A margin closer than the film of tears still has to lead outwards of the eyeball.
+    return np.array(rows), center - np.array((0, 0, radius + 0.002))
+
+
+def socket_triangles(names: Array, columns: int) -> tuple[Array, Array, Array]:
+    """Triangles [F, 3] of a ``socket`` whose vertices are ``names`` (lid margin, rows, end), uv, uv triangles."""
+    rows = SOCKET_ROWS + 1
+    grid = strip(rows, columns, closed=True, symmetric=False)
+    ring = (rows - 1) * columns + np.arange(columns)
+    triangles = np.concatenate([names[grid], fan(names[ring], int(names[-1]))])
+    uv, uv_triangles = grid_uv(
+        rows, columns, closed=True, heights=np.linspace(0, 0.88, rows), symmetric=False
+    )
+    last = (rows - 1) * (columns + 1) + np.arange(columns)
+    tip = len(uv) + np.arange(columns)
+    uv = np.concatenate([uv, np.stack([(np.arange(columns) + 0.5) / columns, np.ones(columns)], 1)])
+    return triangles, uv, np.concatenate([uv_triangles, np.stack([last, last + 1, tip], 1)])

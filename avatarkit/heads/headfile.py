@@ -49,7 +49,9 @@ def save_head(head: HeadModel, path: Path, compress: bool = True) -> None:
         matrix = getattr(head, key)
         if matrix is not None:
             arrays |= {f"{key}_data": matrix.data.astype(np.float32)}
-            arrays |= {f"{key}_{part}": getattr(matrix, part).astype(np.int32) for part in ("indices", "indptr")}
+            arrays |= {
+                f"{key}_{part}": getattr(matrix, part).astype(np.int32) for part in ("indices", "indptr")
+            }
     write = np.savez_compressed if compress else np.savez
     with atomic(path) as temporary, open(temporary, "wb") as stream:
         write(stream, **arrays)
@@ -81,7 +83,11 @@ def is_head_file(path: Path) -> bool:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile):
         return True
-    return "meta" in names or bool(names & {"landmarks", "skinning", "region_names"}) or path.name.endswith(".head.npz")
+    return (
+        "meta" in names
+        or bool(names & {"landmarks", "skinning", "region_names"})
+        or path.name.endswith(".head.npz")
+    )
 
 
 def _checked(path: Path, arrays: dict[str, Any]) -> HeadModel:

@@ -76,7 +76,9 @@ def fan(loop: Index, tip: int) -> Index:
     return np.stack([loop, np.roll(loop, -1), np.full_like(loop, tip)], 1)
 
 
-def grid_uv(rows: int, columns: int, closed: bool, heights: Array | None = None) -> tuple[Array, Index]:
+def grid_uv(
+    rows: int, columns: int, closed: bool, heights: Array | None = None, symmetric: bool = True
+) -> tuple[Array, Index]:
     """Rectangular chart of a ``strip``: texture vertices [rows * C, 2] and triangles, C one more where closed.
 
     u runs with the columns, v with the rows (at ``heights`` [rows] in [0, 1], or evenly).
@@ -85,7 +87,7 @@ def grid_uv(rows: int, columns: int, closed: bool, heights: Array | None = None)
     v = np.linspace(0, 1, rows) if heights is None else heights
     u = np.linspace(0, 1, wide)
     uv = np.stack(np.broadcast_arrays(u[None, :], v[:, None]), -1).reshape(-1, 2)
-    triangles = strip(rows, columns, closed)
+    triangles = strip(rows, columns, closed, symmetric)
     row, column = triangles // columns, triangles % columns
     if closed:  # the seam's triangles reach from the last column to the first
         wraps = (column.max(1) == columns - 1) & (column.min(1) == 0)
