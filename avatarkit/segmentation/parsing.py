@@ -1,0 +1,189 @@
+"""Face parsing without a network: the tracked mesh says where, color models of the clip say what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.heads.landmarks import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, LIPS_OUTER, OVAL
+from avatarkit.segmentation.colors import ColorModel, bins
+from avatarkit.segmentation.geometry import Face, coordinates, polygon, ramp
+from avatarkit.segmentation.window import GRID, compose, inverse, resample
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+SKIN, HAIR, CLOTH, OTHER = range(4)
+"""Channels of the class probabilities; OTHER is what none of the color models explains."""
+CLASSES = 4
+MAP, REACH = 128, 0.26
+"""Side of a location map in cells, and half its side in meters around the head's center."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame on the work grid to learn from or to parse."""
+
+    image: Image
+    """[GRID, GRID, 3] sRGB."""
+    matte: Float
+    """[GRID, GRID] person matte."""
+    face: Face
+    frame_to_grid: NDArray[np.float64]
+
+
+class Parser(Protocol):
+    """Gives class probabilities on the work grid."""
+
+    def learn(self, samples: Sequence[Sample]) -> None:
+        """Adapt to the clip; called once, before the first ``probabilities``."""
+        ...
+
+    def probabilities(self, sample: Sample) -> Float:
+        """[GRID, GRID, CLASSES] float32, sums 1; meaningful where there is a person."""
+        ...
+
+
+class MeshParser:
+    """Posterior of color and place: histograms in Lab, and location maps that move with the head.
+
+    Both start from general anatomy (skin inside the face oval, hair above and around it, clothes below) and
+    are refined on the clip itself by expectation maximization, so that a ponytail, a beard or a collar ends
+    up where this person has it.
+    """
+
+    def __init__(self, rounds: int = 4) -> None:
+        self.rounds = rounds
+        self.colors = ColorModel(CLASSES)
+        self.map: Float | None = None  # [MAP, MAP, CLASSES]
+        self._anatomy, self._rim, self._core = _anatomy()
+
+    def learn(self, samples: Sequence[Sample]) -> None:
+        """Expectation maximization on a few frames spread over the clip. No frames: plain anatomy stays."""
+        if not samples:
+            return
+        index = [bins(s.image) for s in samples]
+        trust = [ramp(s.matte, 0.6, 0.95) for s in samples]
+        for _ in range(self.rounds):
+            self.colors.clear()
+            place = np.zeros((MAP, MAP, CLASSES), np.float32)
+            for sample, i, w in zip(samples, index, trust, strict=True):
+                posterior = _attached(self._posterior(sample, i), sample)
+                weighted = posterior * w[..., None]
+                self.colors.see(i, _exemplary(sample, weighted))
+                place += _onto_map(weighted, sample)
+            self.colors.learn()
+            _trim(self.colors.table)
+            self.colors.spread_by_shading(SKIN, 0.1)
+            _separate(self.colors.table)
+            place = np.stack([cv2.GaussianBlur(place[..., c], (0, 0), 2.5) for c in range(CLASSES)], -1)
+            seen = place.sum(-1, keepdims=True)
+            count = np.minimum(seen / (0.2 * len(samples)), 1)
+            learned = place / np.maximum(seen, 1e-6)
+            self.map = self._anatomy * (1 - 0.6 * count) + 0.6 * count * learned
+
+    def probabilities(self, sample: Sample) -> Float:
+        """[GRID, GRID, CLASSES]: see ``Parser``."""
+        return cv2.GaussianBlur(_attached(self._posterior(sample, bins(sample.image)), sample), (0, 0), 0.8)
+
+    def _posterior(self, sample: Sample, index: NDArray[np.int32]) -> Float:
+        belief = self.colors.likelihood(index) * self._prior(sample)
+        total = cv2.transform(belief, np.ones((1, CLASSES), np.float32))
+        return np.asarray(belief / total[..., None])
+
+    def _prior(self, sample: Sample) -> Float:
+        """[GRID, GRID, CLASSES] by place alone."""
+        affine = compose(sample.frame_to_grid, inverse(_to_map(sample.face)))
+        around = self._anatomy if self.map is None else self.map
+        prior = resample(around, affine, GRID)
+        for source, grow in ((self._rim, 1.0), (self._core, 0.88)):
+            mask = polygon(sample.face, OVAL, sample.frame_to_grid, grow=grow)
+            prior = cv2.copyTo(resample(source, affine, GRID), mask, prior)
+        return np.asarray(prior)
+
+
+def _anatomy() -> tuple[Float, Float, Float]:
+    """[MAP, MAP, CLASSES] what to expect around the face oval, at its rim, and well inside it.
+
+    On the location map, v down the rows. Bangs may cover the forehead; hair color lower in the face is a
+    beard, which counts as skin.
+    """
+    axis = (((np.arange(MAP) + 0.5) / MAP * 2 - 1) * REACH).astype(np.float32)
+    u, v = np.meshgrid(axis, -axis)
+    below = ramp(v, -0.075, -0.17)
+    neck = ramp(np.abs(u), 0.08, 0.05) * ramp(v, -0.05, -0.09) * ramp(v, -0.2, -0.14)
+    ear = ramp(np.abs(u), 0.11, 0.08) * ramp(v, 0.06, 0.02)
+    throat = ramp(np.abs(u), 0.06, 0.04) * ramp(v, -0.05, -0.06) * ramp(v, -0.12, -0.09)
+    skin = 0.1 + 0.25 * ear * (1 - below) + 0.9 * neck + 6 * throat
+    hair = 0.75 * (1 - below) + 0.15 * below
+    cloth = 0.01 * (1 - below) + 0.65 * below
+    around = np.stack([skin, hair, cloth, np.full_like(skin, 0.02)], -1)
+    forehead = ramp(v, 0.055, 0.08)[..., None]
+    rim = _mixed((0.88, 0.10, 0.010, 0.010), (0.50, 0.48, 0.001, 0.019), forehead)
+    core = _mixed((0.985, 0.001, 0.001, 0.013), (0.80, 0.19, 0.001, 0.009), forehead)
+    return np.asarray(around / around.sum(-1, keepdims=True), np.float32), rim, core
+
+
+def _mixed(low: tuple[float, ...], high: tuple[float, ...], share: Float) -> Float:
+    return np.asarray(np.asarray(low) * (1 - share) + np.asarray(high) * share, np.float32)
+
+
+def _to_map(face: Face) -> NDArray[np.float64]:
+    """[2, 3] frame pixels to location-map cells."""
+    s = MAP / (2 * REACH)
+    return compose(np.array([[s, 0, MAP / 2], [0, -s, MAP / 2]]), face.to_head)
+
+
+def _onto_map(layers: Float, sample: Sample) -> Float:
+    """``layers`` [GRID, GRID, C] on the location map [MAP, MAP, C], 0 outside the frame."""
+    affine = compose(_to_map(sample.face), inverse(sample.frame_to_grid))
+    return np.asarray(resample(layers, affine, MAP, cv2.BORDER_CONSTANT))
+
+
+def _exemplary(sample: Sample, posterior: Float) -> Float:
+    """``posterior`` without what would blur the models: features, which are skin by place but not by color,
+    and skin below the jaw, where a pale collar passes for a neck."""
+    mask = np.zeros((GRID, GRID), np.uint8)
+    for ring in (EYE_LEFT, EYE_RIGHT, BROW_LEFT, BROW_RIGHT, LIPS_OUTER):
+        mask |= polygon(sample.face, ring, sample.frame_to_grid, grow=1.25)
+    _, v = coordinates(compose(sample.face.to_head, inverse(sample.frame_to_grid)), GRID, GRID)
+    result = posterior * (mask == 0)[..., None]
+    result[..., SKIN] *= v > -0.06
+    return np.asarray(result)
+
+
+def _attached(posterior: Float, sample: Sample) -> Float:
+    """``posterior`` where hair hangs together: it grows from the scalp or the chin (a beard).
+
+    Loose hair-colored parts are clothes below the nose, and skin (a highlight, a shadow) within the face.
+    """
+    u, v = coordinates(compose(sample.face.to_head, inverse(sample.frame_to_grid)), GRID, GRID)
+    hair = ((posterior[..., HAIR] > 0.5) & (sample.matte > 0.3)).astype(np.uint8)
+    oval = polygon(sample.face, OVAL, sample.frame_to_grid) > 0
+    chin = (polygon(sample.face, OVAL, sample.frame_to_grid, grow=1.06) > 0) & (np.abs(u) < 0.045)
+    count, parts = cv2.connectedComponents(hair, connectivity=4)
+    rooted = np.zeros(count, np.bool_)
+    rooted[parts[((v > 0.02) | chin) & ~oval & (hair > 0)]] = True
+    loose = ~rooted[parts] & (oval | (v < 0))
+    result = posterior.copy()
+    for there, c in ((loose & oval, SKIN), (loose & ~oval, CLOTH)):
+        result[..., c][there] += result[..., HAIR][there]
+    result[..., HAIR][loose] = 0
+    return result
+
+
+def _trim(table: Float) -> None:
+    """Damp colors far below the peak of skin and hair: a ribbon in the hair is no hair color."""
+    for c, share in ((SKIN, 0.03), (HAIR, 0.04)):
+        table[:, c] *= table[:, c] / (table[:, c] + share * float(table[:, c].max()))
+
+
+def _separate(table: Float) -> None:
+    """Clothes are not skin-colored, else bare shoulders would count as clothes; OTHER has no color of its own."""
+    table[:, CLOTH] *= 1 / (1 + table[:, SKIN] / (0.05 * float(table[:, SKIN].max())))
+    table[:, OTHER] = 0.2
