@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,7 @@ from avatarkit.heads.regions import REGIONS, face_regions
 from avatarkit.heads.subdivide import boundary_loops, butterfly
 
 VERSION = "1"
-"""Of the geometry: raise it with every change, or stale copies stay in the cache."""
+"""Of the geometry, as files that refer to the head name it."""
 
 JAW_JOINT = (0.0, -0.022, -0.066)
 """Axis of the mandible's hinge, before the ears."""
@@ -99,7 +102,7 @@ def build_skin() -> Skin:
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(1))])
     ring_uv, ring_uv_triangles = grid_uv(cranium.ROWS + 1, columns, True, heights=1 - length / length[-1])
     charts = [(face_uv, triangles), (uv.placed("cranium", ring_uv), ring_uv_triangles)]
-    pieces = [triangles, ring_triangles]
+    pieces: list[Index] = [triangles, ring_triangles]
     spans = (cranium.SCALP_ROWS, cranium.NECK_ROWS, cranium.SHOULDER_ROWS)
     region = [face_regions(triangles, count, edges),
               np.repeat(["scalp", "neck", "torso"], [columns * span for span in spans])]  # fmt: skip
@@ -186,9 +189,9 @@ def _with_ears(skin: Skin) -> tuple[Skin, Part]:
     side = rings[vertices[rings, 0] > 0.035]
     weight = np.exp(-np.square(vertices[side][:, 1:] - place).sum(1) / (2 * 0.007**2))
     x = float(weight @ vertices[side, 0] / weight.sum())
-    point = np.array((x, *place))
+    point: Array = np.array((x, *place), np.float64)
     step = 1e-3 * np.eye(3)
-    normal = cranium.signed_distance(point + step) - cranium.signed_distance(point - step)
+    normal: Array = np.subtract(cranium.signed_distance(point + step), cranium.signed_distance(point - step))
     local = (vertices[rings][:, 1:] - place - (0.003, 0.0)) / (0.034, 0.022)
     depth = 0.006 * (1 - smoothstep(0.35, 1.0, np.linalg.norm(local, axis=1)))
     vertices[rings, 0] -= np.sign(vertices[rings, 0]) * depth * (np.abs(vertices[rings, 0]) > 0.035)
@@ -299,7 +302,7 @@ def builtin_head() -> HeadModel:
     from avatarkit.heads.headfile import load_head, save_head
 
     try:
-        path = home() / f"builtin-{VERSION}.head.npz"
+        path = home() / f"builtin-{VERSION}-{_source_digest()}.head.npz"
     except AvatarkitError:
         return build()
     try:
@@ -309,8 +312,15 @@ def builtin_head() -> HeadModel:
     except AvatarkitError:
         pass
     head = build()
-    try:
+    with contextlib.suppress(OSError, AvatarkitError):
         save_head(head, path, compress=False)
-    except (OSError, AvatarkitError):
-        pass
     return head
+
+
+def _source_digest() -> str:
+    """First digits of the SHA-256 of this folder's code and data: a changed generator never meets an old copy."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted([*folder.glob("*.py"), *folder.glob("data/*")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -49,16 +49,17 @@ def signed_distance(points: Array) -> Array:
     top, bottom = (np.array(end) for end in NECK_AXIS)
     axis = bottom - top
     along = np.clip((points - top) @ axis / (axis @ axis), 0, 1)
-    radii = np.array((NECK_RADII[0], NECK_RADII[0], NECK_RADII[1]))
-    neck = _ellipsoid(points - along[..., None] * axis, top, radii)
+    thick = np.array((NECK_RADII[0], NECK_RADII[0], NECK_RADII[1]))
+    neck = _ellipsoid(points - along[..., None] * axis, top, thick)
     torso = _ellipsoid(points, *(np.array(part) for part in TORSO))
     return _union(_union(distance, neck, NECK_BLEND), torso, TORSO_BLEND)
 
 
 def _ellipsoid(points: Array, center: Array, radii: Array) -> Array:
     local = points - center
-    scaled = np.linalg.norm(local / radii, axis=-1)
-    slope = np.linalg.norm(local / radii**2, axis=-1)
+    squared = local * local
+    scaled = np.sqrt(squared @ (1 / radii**2))
+    slope = np.sqrt(squared @ (1 / radii**4))
     distance: Array = scaled * (scaled - 1) / np.maximum(slope, 1e-9)
     return distance
 
@@ -84,10 +85,13 @@ def project(points: Array, steps: int = 12) -> Array:
     return points
 
 
-def cast(directions: Array) -> Array:
-    """Points [..., 3] where rays from ``CENTER`` along unit ``directions`` leave the head."""
-    reach = np.full(directions.shape[:-1], 0.05)
-    for _ in range(40):
+def cast(directions: Array, start: Array | float = 0.05, steps: int = 30) -> Array:
+    """Points [..., 3] where rays from ``CENTER`` along unit ``directions`` leave the head.
+
+    Sphere tracing from the distance ``start`` along each ray.
+    """
+    reach = np.broadcast_to(start, directions.shape[:-1])
+    for _ in range(steps):
         reach = reach - 0.9 * signed_distance(CENTER + reach[..., None] * directions)
     return CENTER + reach[..., None] * directions
 
@@ -116,8 +120,9 @@ def rings(oval: Array) -> Array:
     for _ in range(12):  # even the spacing out along the surface
         padded = np.concatenate([oval[None], scalp, _ring(NECK_BASE, turn)[None]])
         mean = (padded[:-2] + padded[2:] + np.roll(padded, 1, 1)[1:-1] + np.roll(padded, -1, 1)[1:-1]) / 4
-        direction = 0.5 * (scalp + mean)[:-1] - CENTER
-        scalp[:-1] = cast(direction / np.linalg.norm(direction, axis=-1, keepdims=True))
+        ray = 0.5 * (scalp + mean)[:-1] - CENTER
+        reach = np.linalg.norm(ray, axis=-1)
+        scalp[:-1] = cast(ray / reach[..., None], reach, steps=4)
     last, base, bust = scalp[-1], _ring(NECK_BASE, turn), _ring(BUST, turn)
     s = np.linspace(0, 1, NECK_ROWS + 1)[1:, None, None]
     down = (1 - s) * last + s * base

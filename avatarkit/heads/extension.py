@@ -46,9 +46,13 @@ def laplacian(vertices: Array, triangles: NDArray[np.integer]) -> tuple[Any, Any
 
 
 def spread_matrix(
-    vertices: Array, triangles: NDArray[np.integer], known: NDArray[np.integer], tension: float = TENSION
+    vertices: Array,
+    triangles: NDArray[np.integer],
+    known: NDArray[np.integer],
+    given: Any,
+    tension: float = TENSION,
 ) -> Array:
-    """Matrix [V, K] that extends values at the vertices ``known`` [K] over the mesh they are connected with.
+    """Matrix [V, N] that extends ``given`` (sparse [K, N]), the rows of the vertices ``known`` [K], over the mesh.
 
     Minimizes bending plus stretching energy, |L x|^2 + |grad x|^2 / tension^2: tangent-continuous where
     the known region ends, without the runaway slopes of a purely biharmonic extrapolation.
@@ -58,13 +62,14 @@ def spread_matrix(
     stiffness, inverse_mass = laplacian(vertices, triangles)
     energy = (stiffness @ inverse_mass @ stiffness + stiffness / tension**2).tocsc()
     free = np.setdiff1d(np.unique(triangles), known)
-    matrix = np.zeros((len(vertices), len(known)))
-    matrix[known, np.arange(len(known))] = 1
+    matrix = np.zeros((len(vertices), given.shape[1]))
+    matrix[known] = given.toarray()
     if len(free):
         coupling = energy[free][:, known]
+        # Only the known vertices within two edges of the others count: solve for those, then combine.
         touched = np.flatnonzero(np.diff(coupling.tocsc().indptr))
         solved = splu(energy[free][:, free]).solve(-coupling[:, touched].toarray())
-        matrix[np.ix_(free, touched)] = solved
+        matrix[free] = solved @ given[touched].toarray()
     return matrix
 
 
@@ -89,27 +94,26 @@ def extension_map(
     the landmarks around them. ``fine`` [N, 468] gives the offsets of the first N vertices where a
     subdivision fixes them, ``held`` further vertices that expressions leave alone.
     """
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, vstack
 
     vertices = head.vertices.astype(np.float64)
     count, landmarks = len(vertices), head.landmarks[:468]
     labels = components(head.triangles, count)
     skin = np.isin(labels, np.unique(labels[landmarks]))
     if fine is None:
-        known, values = np.unique(landmarks, return_index=True)
-        given = np.zeros((len(known), 468))
-        given[np.arange(len(known)), values] = 1
+        known, first = np.unique(landmarks, return_index=True)
+        given = csr_matrix((np.ones(len(known)), (np.arange(len(known)), first)), shape=(len(known), 468))
     else:
-        known, given = np.arange(fine.shape[0]), np.asarray(fine.todense())
+        known, given = np.arange(fine.shape[0]), fine
     if anchored:
         still = skin & (_stillness(head) > 0)
         if held is not None:
             still[held] = True
         fixed = np.setdiff1d(np.flatnonzero(still), known)
         known = np.concatenate([known, fixed])
-        given = np.concatenate([given, np.zeros((len(fixed), 468))])
+        given = vstack([given, csr_matrix((len(fixed), 468))]).tocsr()
     inside = head.triangles[skin[head.triangles[:, 0]]]
-    matrix = spread_matrix(vertices, inside, known) @ given
+    matrix = spread_matrix(vertices, inside, known, given)
     for label in np.unique(labels[~skin]):
         part = labels == label
         if not anchored:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatarkit.heads.parts import Array, Part, fan, grid_uv, rigid, strip
+from avatarkit.heads.parts import Array, Index, Part, fan, grid_uv, rigid, strip
 
 SEGMENTS = 24
 IRIS_RADIUS = 0.00585
@@ -82,11 +82,10 @@ def socket(lids: Array, center: Array, radius: float) -> tuple[Array, Array]:
         center + (radius + gap) * np.concatenate([np.sin(angle) * around, np.cos(angle)], 1)
         for gap, angle in zip(gaps, angles, strict=True)
     ]
-    # A margin closer than the film of tears still has to lead outwards of the eyeball.
     return np.array(rows), center - np.array((0, 0, radius + 0.002))
 
 
-def socket_triangles(names: Array, columns: int) -> tuple[Array, Array, Array]:
+def socket_triangles(names: Index, columns: int) -> tuple[Index, Array, Index]:
     """Triangles [F, 3] of a ``socket`` whose vertices are ``names`` (lid margin, rows, end), uv, uv triangles."""
     rows = SOCKET_ROWS + 1
     grid = strip(rows, columns, closed=True, symmetric=False)

@@ -127,7 +127,7 @@ def _checked(path: Path, arrays: dict[str, Any]) -> HeadModel:
     limits = {"triangles": count, "uv_triangles": len(arrays["uv"]), "mirror": count, "landmarks": count}
     limits["region"] = len(regions)
     for key, limit in limits.items():
-        if arrays[key].size and not (0 <= arrays[key].min() and arrays[key].max() < limit):
+        if arrays[key].size and (arrays[key].min() < 0 or arrays[key].max() >= limit):
             raise AvatarkitError(f"{path}: {key} points outside the model")
     for key in ("vertices", "shapes", "joints", "skinning", "uv"):
         if not np.isfinite(arrays[key]).all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatarkit.heads.parts import Array, Part, fan, grid_uv, open_mirror, rigid, smoothstep, strip
+from avatarkit.heads.parts import Array, Index, Part, fan, grid_uv, open_mirror, rigid, smoothstep, strip
 
 BAG_DEPTH = (0.0035, 0.0075, 0.013, 0.021, 0.033, 0.046, 0.055)
 """Depth of the bag's rows behind the lips, meters; a last vertex closes it."""
@@ -57,7 +57,7 @@ def bag(lips: Array) -> tuple[Array, Array]:
     return np.array(rows), end
 
 
-def bag_triangles(lips: Array, first: int) -> tuple[Array, Array, Array]:
+def bag_triangles(lips: Index, first: int) -> tuple[Index, Array, Index]:
     """Triangles from the vertices ``lips`` [C] through the rows from ``first`` on; their chart's uv.
 
     Counter-clockwise seen from inside the mouth when the lips' order is opposite to the face's border.
@@ -193,7 +193,7 @@ def tongue(lips: Array) -> tuple[Part, Array]:
     return part, out
 
 
-def _back_fan(first: Array, bottom: Array) -> Array:
+def _back_fan(first: Index, bottom: Index) -> Index:
     """Chart triangles of the fan over the reversed first ring, in the order ``fan`` makes them."""
     columns = len(first)
     high = first[::-1]  # ring vertex i of the reversed loop; the next one is one column lower
