@@ -125,7 +125,7 @@ def made_vertices() -> tuple[Array, Index]:
     if not found:
         raise RuntimeError("mediapipe finds no face in the drawn one")
     points = np.array([[p.x, p.y, p.z] for p in found[0].landmark]) * (SIZE, -SIZE, -SIZE)
-    points[:, 0] -= SIZE / 2  # the drawing's plane of symmetry
+    points = points - (SIZE / 2, 0, 0)  # the drawing's plane of symmetry
     mesh = points[:468]
     reflected = mesh * (-1, 1, 1)
     distance = np.square(mesh[:, None] - reflected).sum(-1)
