@@ -1,0 +1,237 @@
+"""The head crops and mattes of a clip's valid frames, on disk at one resolution, read by position."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.data.labels import decode
+from avatarkit.files.errors import AvatarkitError, NoFaceError
+from avatarkit.files.track import Track
+from avatarkit.files.video import read_frames_at
+from avatarkit.rendering.camera import Camera
+
+Image = NDArray[np.uint8]
+Boxes = NDArray[np.float32]
+LAYERS = ("head", "person", "labels")
+
+# Face-mesh landmarks on the outer border of the lips and of the eyes with their lids and brows' lower rims.
+LIPS = (61, 291, 0, 17, 37, 267, 84, 314, 39, 269, 181, 405)
+EYES = (
+    (33, 133, 159, 145, 160, 144, 158, 153, 161, 163, 157, 154),  # the person's right
+    (263, 362, 386, 374, 387, 373, 385, 380, 388, 390, 384, 381),  # the person's left
+)
+
+
+def valid_positions(track: Track) -> NDArray[np.int64]:
+    """Tracked frames that can be used. Raises NoFaceError when there are none."""
+    positions = np.flatnonzero(track.valid)
+    if not len(positions):
+        raise NoFaceError("the track holds no valid frame: track a clip in which the face can be seen")
+    return positions
+
+
+def split(track: Track, holdout: float = 0.1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(training, held-out) positions in the track: the last ``holdout`` of its valid frames are held out.
+
+    Frames are split by time, because neighbors in time are near copies of each other. At least one frame
+    stays for training; a share above zero holds out at least one where there are two.
+    """
+    positions = valid_positions(track)
+    count = round(len(positions) * holdout)
+    if holdout > 0:
+        count = max(count, 1)
+    count = min(count, len(positions) - 1)
+    cut = len(positions) - count
+    return positions[:cut], positions[cut:]
+
+
+def crop_camera(track: Track, resolution: int) -> Camera:
+    """The camera of the track's square head crop at ``resolution`` pixels a side."""
+    video = track.meta["video"]
+    x, y, size = (int(v) for v in track.crop[:3])
+    whole = Camera(np.asarray(track.intrinsics, np.float32), int(video["width"]), int(video["height"]))
+    return whole.cropped(x, y, size, resolution)
+
+
+def crop_of(frame: Image, crop: tuple[int, int, int], resolution: int) -> Image:
+    """The square (x, y, size) of ``frame`` [H, W, 3] at ``resolution`` pixels, edges replicated beyond the frame."""
+    x, y, size = crop
+    height, width = frame.shape[:2]
+    rows = np.clip(np.arange(y, y + size), 0, height - 1)
+    columns = np.clip(np.arange(x, x + size), 0, width - 1)
+    patch = np.ascontiguousarray(frame[rows[:, None], columns])
+    method = cv2.INTER_AREA if resolution < size else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(patch, (resolution, resolution), interpolation=method), np.uint8)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """Where a frame's planes lie in its record: rgb first, because training reads rgb and head together."""
+
+    resolution: int
+
+    @property
+    def plane(self) -> int:
+        return self.resolution * self.resolution
+
+    @property
+    def size(self) -> int:
+        return 6 * self.plane
+
+    def span(self, layer: str) -> tuple[int, int]:
+        """First byte and length of a layer."""
+        if layer == "rgb":
+            return 0, 3 * self.plane
+        return (3 + LAYERS.index(layer)) * self.plane, self.plane
+
+
+class ClipFrames:
+    """Head crops [R, R, 3] and mattes [R, R] of a track's valid frames, as uint8 at resolution R.
+
+    The video is decoded once into an unnamed temporary file (6 R^2 bytes a frame), from which frames are
+    read by position, so that memory does not grow with the clip. A context manager: leaving it frees the file.
+
+    Positions are indices into the track (``track.frame[position]`` is the video's frame number).
+    """
+
+    def __init__(
+        self,
+        track: Track,
+        source: Path,
+        resolution: int,
+        progress: Callable[[dict[str, Any]], None] | None = None,
+        positions: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Reads ``positions`` (default: all valid ones) of ``track`` from its video, folder or photo ``source``.
+
+        Raises AvatarkitError when the track holds no mattes, or the video is shorter than the track.
+        """
+        if track.mattes is None:
+            raise AvatarkitError("the track holds no mattes: run 'avatarkit segment' on it first")
+        self.track = track
+        self.resolution = resolution
+        self.positions = valid_positions(track) if positions is None else np.asarray(positions, np.int64)
+        self.camera = crop_camera(track, resolution)
+        self.crop = (int(track.crop[0]), int(track.crop[1]), int(track.crop[2]))
+        self._record = _Record(resolution)
+        self._row = {int(position): row for row, position in enumerate(self.positions)}
+        folder = os.environ.get("AVATARKIT_CACHE") or None
+        try:
+            self._file = tempfile.TemporaryFile(prefix="avatarkit-", dir=folder)  # noqa: SIM115 (close() ends it)
+            self._fill(source, progress)
+        except OSError as error:
+            raise AvatarkitError(
+                f"the frame cache cannot be written ({error.strerror}): free "
+                f"{len(self.positions) * self._record.size >> 20} MB of disk, or set AVATARKIT_CACHE to another folder"
+            ) from error
+
+    def _fill(self, source: Path, progress: Callable[[dict[str, Any]], None] | None) -> None:
+        rows: dict[int, list[int]] = {}
+        for row, position in enumerate(self.positions):
+            rows.setdefault(int(self.track.frame[position]), []).append(row)
+        done = 0
+        for index, frame in read_frames_at(source, rows):
+            rgb = crop_of(frame, self.crop, self.resolution)
+            for row in rows[index]:
+                self._write(row, rgb)
+                done += 1
+            if progress is not None:
+                progress({"stage": "reading frames", "step": done, "steps": len(self.positions)})
+        self._file.flush()
+
+    def _write(self, row: int, rgb: Image) -> None:
+        assert self.track.mattes is not None
+        mattes = self.track.mattes[int(self.positions[row])]
+        planes = [rgb.tobytes()]
+        for layer in LAYERS:
+            image = decode(mattes[layer]) if layer in mattes else None
+            planes.append(self._resized(image, layer).tobytes())
+        self._file.seek(row * self._record.size)
+        self._file.write(b"".join(planes))
+
+    def _resized(self, image: Image | None, layer: str) -> Image:
+        """A matte of the whole crop at the clip's resolution; labels are never mixed."""
+        size = (self.resolution, self.resolution)
+        if image is None:
+            return np.zeros(size, np.uint8)
+        if layer == "labels":
+            return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+        method = cv2.INTER_AREA if image.shape[0] > self.resolution else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
+
+    def _read(self, position: int, layer: str) -> Image:
+        row = self._row.get(int(position))
+        if row is None:
+            raise KeyError(f"frame {position} of the track is not in this clip")
+        begin, length = self._record.span(layer)
+        data = os.pread(self._file.fileno(), length, row * self._record.size + begin)
+        return np.frombuffer(data, np.uint8)
+
+    def rgb(self, position: int) -> Image:
+        """[R, R, 3] the crop of the frame; beyond the video's edges its edge pixels."""
+        return self._read(position, "rgb").reshape(self.resolution, self.resolution, 3)
+
+    def head(self, position: int) -> Image:
+        """[R, R] head matte, 0 to 255."""
+        return self._read(position, "head").reshape(self.resolution, self.resolution)
+
+    def person(self, position: int) -> Image:
+        """[R, R] person matte, 0 to 255."""
+        return self._read(position, "person").reshape(self.resolution, self.resolution)
+
+    def labels(self, position: int) -> Image:
+        """[R, R] values of ``data.labels.Label``."""
+        return self._read(position, "labels").reshape(self.resolution, self.resolution)
+
+    @property
+    def visible(self) -> tuple[int, int, int, int]:
+        """left, top, right, bottom (pixels of the crop, exclusive) of the part that lies inside the video frame."""
+        video = self.track.meta["video"]
+        x, y, size = self.crop
+        scale = self.resolution / size
+        left, top = np.ceil(max(-x, 0) * scale), np.ceil(max(-y, 0) * scale)
+        right = np.floor((min(x + size, int(video["width"])) - x) * scale)
+        bottom = np.floor((min(y + size, int(video["height"])) - y) * scale)
+        return int(left), int(top), int(right), int(bottom)
+
+    def boxes(self, position: int) -> Boxes:
+        """[3, 4] x0, y0, x1, y1 in crop pixels around the mouth and the person's right and left eye.
+
+        The mouth's box reaches half its height beyond the lips, an eye's as far as the lids can go. Boxes of
+        a frame without landmarks are NaN.
+        """
+        points = self.track.landmarks[int(position), :, :2]
+        scale = self.resolution / self.crop[2]
+        result = np.full((3, 4), np.nan, np.float32)
+        for i, (group, reach) in enumerate(
+            ((LIPS, (0.15, 0.5)), (EYES[0], (0.25, 1.2)), (EYES[1], (0.25, 1.2)))
+        ):
+            inside = (points[list(group)] - self.crop[:2]) * scale
+            low, high = inside.min(0), inside.max(0)
+            # A closed eye or mouth has next to no height: measure the margin against the width as well.
+            margin = np.array([reach[0], 0.0]) * (high[0] - low[0])
+            margin[1] = max(reach[1] * (high[1] - low[1]), 0.15 * (high[0] - low[0]))
+            result[i] = np.concatenate([low - margin, high + margin])
+        return result
+
+    def close(self) -> None:
+        """Frees the temporary file."""
+        self._file.close()
+
+    def __enter__(self) -> ClipFrames:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,128 @@
+"""Rays of a crop's pixels in head space scaled to the unit cube, and that cube."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.data.clip import ClipFrames
+from avatarkit.rendering.camera import Camera
+
+Float = NDArray[np.float32]
+
+# A head's depth against the midpoint between the eyes: nose tip and back of the hair, meters.
+FRONT, BACK = 0.08, -0.24
+
+
+@dataclass(frozen=True)
+class SceneBox:
+    """The cube of head space (meters) that becomes the unit cube of the field: its center and side."""
+
+    center: tuple[float, float, float]
+    side: float
+
+    def to_unit(self, points: NDArray[np.floating]) -> NDArray[Any]:
+        """Unit-cube coordinates of head-space ``points`` [..., 3]."""
+        return (points - np.asarray(self.center, points.dtype)) / self.side + 0.5
+
+    def from_unit(self, points: NDArray[np.floating]) -> NDArray[Any]:
+        """Head-space coordinates of unit-cube ``points`` [..., 3]."""
+        return (points - 0.5) * self.side + np.asarray(self.center, points.dtype)
+
+
+def pixel_rays(
+    camera: Camera, rotation: Float, translation: Float, pixels: NDArray[np.floating], box: SceneBox
+) -> tuple[Float, Float]:
+    """Rays through image points, for one pose.
+
+    Args:
+        camera: the (cropped) camera.
+        rotation, translation: [3, 3] and [3], head to camera, meters.
+        pixels: [N, 2] image points; the center of pixel (column, row) is (column + 0.5, row + 0.5).
+        box: what becomes the unit cube.
+
+    Returns:
+        origins [N, 3] (all alike) and unit directions [N, 3], float32, in unit-cube coordinates. Scaling is
+        uniform, so angles are those of head space; distances are in units of ``box.side``.
+    """
+    k = camera.intrinsics.astype(np.float64)
+    inside = np.empty((len(pixels), 3))
+    inside[:, 2] = 1.0
+    inside[:, 1] = (pixels[:, 1] - k[1, 2]) / k[1, 1]
+    inside[:, 0] = (pixels[:, 0] - k[0, 2] - k[0, 1] * inside[:, 1]) / k[0, 0]
+    turn = rotation.astype(np.float64)
+    directions = inside @ turn  # row vectors times R is R^T times column vectors
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    origin = box.to_unit(-turn.T @ translation.astype(np.float64))
+    origins = np.broadcast_to(origin.astype(np.float32), (len(pixels), 3))
+    return origins, directions.astype(np.float32)
+
+
+def image_points(camera: Camera) -> Float:
+    """[height * width, 2] centers of all pixels, row by row."""
+    x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    return np.stack([x.ravel(), y.ravel()], 1).astype(np.float32) + 0.5
+
+
+def scene_box(clip: ClipFrames, positions: NDArray[np.int64], margin: float = 0.04) -> SceneBox:
+    """The smallest cube around what the head mattes of ``positions`` can show.
+
+    Each matte's bounding box is laid onto the plane through the ears' depth; depth itself is that of a head.
+    A clip whose mattes are all empty gets a cube around an average head.
+    """
+    k = clip.camera.intrinsics.astype(np.float64)
+    low, high = np.array([-0.09, -0.14]), np.array([0.09, 0.12])
+    for position in positions:
+        rows, columns = np.nonzero(clip.head(position) > 96)
+        if not len(rows):
+            continue
+        turn = clip.track.rotation[position].astype(np.float64)
+        shift = clip.track.translation[position].astype(np.float64)
+        depth = (turn @ np.array([0.0, 0.0, -0.07]) + shift)[2]
+        x = (np.percentile(columns, [0.2, 99.8]) + 0.5 - k[0, 2]) / k[0, 0] * depth
+        y = (np.percentile(rows, [0.2, 99.8]) + 0.5 - k[1, 2]) / k[1, 1] * depth
+        corners = np.array([[a, b, depth] for a in x for b in y])
+        head = (corners - shift) @ turn
+        low, high = np.minimum(low, head[:, :2].min(0)), np.maximum(high, head[:, :2].max(0))
+    side = float(max(*(high - low), FRONT - BACK)) * (1 + 2 * margin)
+    # Mattes that reach far around (a held microphone) must not shrink the head to a few voxels.
+    side = min(side, 0.8)
+    center = (low + high) / 2
+    return SceneBox((float(center[0]), float(center[1]), (FRONT + BACK) / 2), side)
+
+
+def visual_hull(
+    clip: ClipFrames, positions: NDArray[np.int64], box: SceneBox, cells: int = 64, agreement: float = 0.85
+) -> NDArray[np.bool_]:
+    """[cells^3] (x fastest) cells of the unit cube that fall into the head mattes of most ``positions``.
+
+    A cell outside the video's frame agrees with everything: nothing is known there. Mattes are widened by a
+    cell first, and a share of ``agreement`` is enough, because hair and jaw move. (Laurentini 1994)
+    """
+    axis = (np.arange(cells, dtype=np.float32) + 0.5) / cells
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    points = box.from_unit(np.stack([x.ravel(), y.ravel(), z.ravel()], 1))
+    votes = np.zeros(len(points), np.float32)
+    left, top, right, bottom = clip.visible
+    k = clip.camera.intrinsics
+    for position in positions:
+        turn, shift = clip.track.rotation[position], clip.track.translation[position]
+        seen = points @ turn.T.astype(np.float32) + shift.astype(np.float32)
+        widen = max(round(box.side / cells * float(k[0, 0]) / float(shift[2])), 1)
+        matte = _widened(clip.head(position), widen)
+        column = np.floor(seen[:, 0] / seen[:, 2] * k[0, 0] + k[0, 2])
+        row = np.floor(seen[:, 1] / seen[:, 2] * k[1, 1] + k[1, 2])
+        outside = (column < left) | (column >= right) | (row < top) | (row >= bottom)
+        u = np.clip(column, 0, clip.resolution - 1).astype(np.int64)
+        v = np.clip(row, 0, clip.resolution - 1).astype(np.int64)
+        votes += outside | (matte[v, u] > 32)
+    return votes >= agreement * max(len(positions), 1)
+
+
+def _widened(matte: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    import cv2
+
+    return np.asarray(cv2.dilate(matte, np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)), np.uint8)

@@ -1,0 +1,98 @@
+"""Interrupted fits: everything that the next step depends on, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from avatarkit.files.errors import AvatarkitError
+from avatarkit.files.streams import atomic
+from avatarkit.methods.nerfblendshape.avatar import NETWORK
+from avatarkit.methods.nerfblendshape.config import identity
+from avatarkit.methods.nerfblendshape.density_grid import DensityGrid
+from avatarkit.methods.nerfblendshape.trainer import Trainer
+
+FORMAT = 1
+
+
+def save(trainer: Trainer, clip_hash: str, path: Path) -> None:
+    """Write the state of ``trainer`` to ``path``, atomically. ``clip_hash`` tells which track it was fitted to."""
+    tables = trainer.tables
+    tensors: dict[str, Tensor] = {
+        "base": tables.base, "base_moments": tables.base_moments,
+        "bases": tables.bases, "bases_moments": tables.bases_moments,
+        "blended": trainer.blended.detach(),
+    }  # fmt: skip
+    for name, matrix in zip(NETWORK, trainer.field.weights, strict=True):
+        tensors[name] = matrix.detach()
+        for key, value in trainer.optimizer.state.get(matrix, {}).items():
+            tensors[f"{name}.{key}"] = value
+    for name, value in trainer.grid.state().items():
+        tensors[f"grid.{name}"] = value
+    facts = {
+        "format": FORMAT, "method": "nerfblendshape", "config": identity(trainer.config), "clip": clip_hash,
+        "step": trainer.step, "seconds": trainer.seconds, "samples": trainer.samples, "tables_step": tables.step,
+    }  # fmt: skip
+    with atomic(path) as temporary:
+        # Contiguous copies: safetensors refuses tensors that share memory.
+        save_file(
+            {k: v.contiguous() for k, v in tensors.items()}, temporary, {"checkpoint": json.dumps(facts)}
+        )
+
+
+def load(trainer: Trainer, clip_hash: str, path: Path) -> None:
+    """Bring ``trainer``, fresh from ``Trainer.create``, to the state saved in ``path``.
+
+    Raises AvatarkitError when there is no checkpoint, or when it belongs to other options or another track.
+    """
+    tensors, facts = _read(path)
+    wanted, found = identity(trainer.config), facts.get("config", {})
+    different = sorted(name for name in wanted if wanted[name] != found.get(name))
+    if facts.get("format") != FORMAT or different:
+        raise AvatarkitError(
+            f"{path}: made with other options ({', '.join(different) or 'format'}): "
+            "give the same ones, or leave --resume out to begin anew"
+        )
+    if facts.get("clip") != clip_hash:
+        raise AvatarkitError(f"{path}: belongs to another track: leave --resume out to begin anew")
+    try:
+        _restore(trainer, tensors, facts)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise AvatarkitError(f"{path}: the checkpoint is damaged: delete it and begin anew") from error
+
+
+def _restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    tables = trainer.tables
+    for name in ("base", "base_moments", "bases", "bases_moments"):
+        getattr(tables, name).copy_(tensors[name])
+    tables.step = int(facts["tables_step"])
+    trainer.blended = tensors["blended"]
+    with torch.no_grad():
+        for name, matrix in zip(NETWORK, trainer.field.weights, strict=True):
+            matrix.copy_(tensors[name])
+            prefix = f"{name}."
+            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if state:
+                trainer.optimizer.state[matrix] = state
+    trainer.grid = DensityGrid.from_state(
+        {k.removeprefix("grid."): v for k, v in tensors.items() if k.startswith("grid.")}, trainer.field.step
+    )
+    trainer.step, trainer.seconds = int(facts["step"]), float(facts["seconds"])
+    trainer.samples = int(facts["samples"])
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise AvatarkitError(f"{path}: no such checkpoint: leave --resume out to begin anew")
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {})["checkpoint"])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise AvatarkitError(f"{path}: not a checkpoint of a fit: delete it and begin anew") from error

@@ -1,0 +1,140 @@
+"""The expression-aware density grid (Gao et al. 2022, section 3.3.3) and what it leaves of a ray to sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avatarkit.methods.nerfblendshape.field import Field
+from avatarkit.ops.march import Samples
+from avatarkit.ops.occupancy import (
+    cell_points,
+    density_at,
+    dilate,
+    pack,
+    point_cells,
+    raise_cells,
+    unpack,
+)
+from avatarkit.ops.tables import BlendTables
+
+CELLS = 128
+UPDATE_EVERY = 16
+# A cell is empty when a step through it absorbs less than this.
+EMPTY = 0.01
+# A cell is hidden when no ray of late gave it more than this share.
+HIDDEN = 0.005
+DENSITY_DECAY, VISIBLE_DECAY = 0.9, 0.9
+# What cells start with: enough to be sampled for the first few hundred steps.
+UNSEEN = 0.1
+# Cells looked at in one update.
+PROBED = 1 << 16
+
+
+@dataclass
+class DensityGrid:
+    """Which cells of the unit cube can hold anything, for any expression, and which of them are ever seen.
+
+    Eq. 9 takes the maximum over the fields h0 + max(w_i) h_i of all bases. Evaluating them all at once costs
+    more than the training itself, so every update looks at one of the ``probes`` in turn, at a random part of
+    the ``allowed`` cells; the maximum forgets slowly. ``final`` evaluates the definition as it stands.
+
+    Inside the head nothing is ever seen, but no gradient clears it either. ``visible`` keeps the largest
+    share that a cell's samples had in any recent ray; cells that are dense but hidden are left out of training
+    rays, except in every ``UPDATE_EVERY``-th step, so that they can come back.
+    """
+
+    allowed: Tensor
+    """[A] int64 flat cells of the visual hull: nothing outside it is ever occupied."""
+    density: Tensor
+    """[CELLS^3] running maximum."""
+    visible: Tensor
+    """[CELLS^3] running maximum of rendered weights."""
+    threshold: float
+    dense: Tensor
+    """[CELLS^3 / 8] bits of the dense cells."""
+    sampled: Tensor
+    """[CELLS^3 / 8] bits of the cells that are dense and not hidden."""
+
+    @classmethod
+    def create(cls, hull: Tensor, step: float) -> DensityGrid:
+        """A grid that is occupied all over the visual ``hull`` [CELLS^3] bool; ``step`` is the field's."""
+        threshold = EMPTY / step
+        density = torch.where(hull, 2 * threshold, 0.0)
+        visible = hull.float() * UNSEEN
+        bits = pack(density, threshold)
+        return cls(hull.nonzero()[:, 0], density, visible, threshold, bits, bits)
+
+    def bitfield(self, step: int) -> Tensor:
+        """The bits that the rays of a training step are marched through."""
+        return self.dense if step % UPDATE_EVERY == 0 else self.sampled
+
+    def note(self, samples: Samples, weights: Tensor) -> None:
+        """Remembers which cells the ``weights`` [N] of rendered samples show."""
+        seen = weights > HIDDEN
+        raise_cells(self.visible, point_cells(samples.points[seen], CELLS), weights[seen])
+
+    def update(self, step: int, seed: int, field: Field, table: Tensor) -> None:
+        """Looks at the field of one blended ``table`` [1, M], the next of the probes, and forgets a little."""
+        generator = torch.Generator().manual_seed((seed * 2654435761 + step) % 2**63)
+        few = min(PROBED, len(self.allowed))
+        cells = self.allowed[torch.randint(max(len(self.allowed), 1), (few,), generator=generator)]
+        density = self._density(field, table, cells, generator)
+        self.density[cells] = self.density[cells] * DENSITY_DECAY
+        raise_cells(self.density, cells, density)
+        self.visible *= VISIBLE_DECAY
+        self.dense = pack(self.density, self.threshold)
+        self.sampled = self.dense & dilate(pack(self.visible, HIDDEN))
+
+    def final(self, field: Field, tables: BlendTables, probes: Tensor) -> Tensor:
+        """[CELLS^3 / 8] bits of eq. 9 over ``probes`` [P, K], widened by a cell for poses that training never saw.
+
+        Only cells in and around those found dense during training are evaluated.
+        """
+        around = unpack(dilate(self.dense))
+        allowed = torch.zeros(CELLS**3, dtype=torch.bool)
+        allowed[self.allowed] = True
+        cells = (around & allowed).nonzero()[:, 0]
+        found = torch.zeros(len(cells))
+        for probe in probes:
+            density = self._density(field, tables.blend(probe[None]), cells, None)
+            torch.maximum(found, density, out=found)
+        density = torch.zeros(CELLS**3)
+        density[cells] = found
+        return dilate(pack(density, self.threshold))
+
+    @staticmethod
+    def _density(field: Field, table: Tensor, cells: Tensor, generator: torch.Generator | None) -> Tensor:
+        points = cell_points(cells, CELLS, generator)
+        return density_at(points, table, torch.tensor([0, len(cells)]), field.grid, field.weights)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {
+            "allowed": self.allowed, "density": self.density, "visible": self.visible,
+            "dense": self.dense, "sampled": self.sampled,
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, Tensor], step: float) -> DensityGrid:
+        """The inverse of ``state``."""
+        names = ("allowed", "density", "visible", "dense", "sampled")
+        allowed, density, visible, dense, sampled = (tensors[name] for name in names)
+        return cls(allowed, density, visible, EMPTY / step, dense, sampled)
+
+
+def probes(weights: Tensor) -> Tensor:
+    """[P, K] coefficients at which the grid looks, of the training frames' ``weights`` [T, K].
+
+    The mean alone; every basis alone at its largest coefficient (eq. 9), and at its lowest where that is
+    negative; and a few frames as they are, because bases together reach further than each alone.
+    """
+    count = weights.shape[1]
+    rows = [torch.zeros(1, count)]
+    for extreme in (weights.amax(0), weights.amin(0)):
+        single = torch.diag(extreme)
+        rows.append(single[extreme.abs() > 1e-3] if (extreme != 0).any() else single[:0])
+    every = torch.linspace(0, len(weights) - 1, min(16, len(weights))).long()
+    return torch.cat([*rows, weights[every]])

@@ -1,0 +1,66 @@
+"""The radiance field: blended hash tables read by a small network (Gao et al. 2022, eq. 1 to 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avatarkit.data.rays import SceneBox, image_points, pixel_rays
+from avatarkit.ops.composite import Composite, composite
+from avatarkit.ops.encode import HashGrid, hash_encode
+from avatarkit.ops.march import Samples, march
+from avatarkit.ops.mlp import FieldWeights, field_mlp
+from avatarkit.ops.render import Rendered, render_rays
+from avatarkit.ops.sh import spherical_harmonics
+from avatarkit.rendering.camera import Camera
+
+# Bounds the samples of one ray: the cube's diagonal at the finest step anybody should ask for.
+MAX_SAMPLES = 2048
+
+
+@dataclass
+class Field:
+    """A network over hash tables inside a cube of head space. The tables come per image, already blended."""
+
+    grid: HashGrid
+    weights: FieldWeights
+    box: SceneBox
+    step: float
+    """distance between samples, in sides of the box."""
+
+    def shade(
+        self,
+        tables: Tensor,
+        origins: Tensor,
+        directions: Tensor,
+        rays_per_image: tuple[int, ...],
+        bitfield: Tensor,
+        seed: int | None,
+    ) -> tuple[Composite, Samples]:
+        """Differentiable rendering of the rays of B images: ``tables`` [B, M], rays [R, 3] image after image."""
+        samples = march(origins, directions, bitfield, self.step, MAX_SAMPLES, seed)
+        ends = torch.tensor((0, *rays_per_image)).cumsum(0)
+        features = hash_encode(samples.points, tables, samples.ray_offsets[ends], self.grid)
+        harmonics = spherical_harmonics(directions)
+        density, rgb = field_mlp(features, harmonics, samples.ray_offsets, self.weights)
+        return composite(density, rgb, samples.t, samples.ray_offsets, self.step), samples
+
+    def image(
+        self, table: Tensor, rotation: Tensor, translation: Tensor, camera: Camera, bitfield: Tensor
+    ) -> Rendered:
+        """A whole picture over black with the blended ``table`` [M]: color [H * W, 3], alpha and depth [H * W]."""
+        origins, directions = pixel_rays(
+            camera, rotation.numpy(), translation.numpy(), image_points(camera), self.box
+        )
+        return render_rays(
+            torch.from_numpy(origins.copy()),
+            torch.from_numpy(directions),
+            bitfield,
+            table,
+            self.grid,
+            self.weights,
+            step=self.step,
+            max_samples=MAX_SAMPLES,
+        )

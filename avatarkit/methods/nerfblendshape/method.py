@@ -1,0 +1,222 @@
+"""The method as the registry knows it: from a segmented track and its video to an avatar."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from avatarkit.data.clip import ClipFrames, split
+from avatarkit.files.errors import AvatarkitError
+from avatarkit.files.track import Track
+from avatarkit.losses.patch import PatchLoss
+from avatarkit.losses.perceptual import patch_loss
+from avatarkit.methods.driving import NECK_PIVOT, neutral_frame, reference
+from avatarkit.methods.nerfblendshape import checkpoint, config
+from avatarkit.methods.nerfblendshape.avatar import NeRFBlendShapeAvatar, field_header
+from avatarkit.methods.nerfblendshape.measure import Gauge, Quality
+from avatarkit.methods.nerfblendshape.scenery import scenery
+from avatarkit.methods.nerfblendshape.trainer import Trainer
+from avatarkit.methods.registry import Progress, Subject
+from avatarkit.ops import set_threads
+
+# Frames measured while the fit goes on, and at its end.
+WATCHED, MEASURED = 6, 60
+# Seconds between two looks at the held-out frames.
+WATCH_EVERY = 20.0
+REPORT_EVERY = 0.5
+
+
+class NeRFBlendShape:
+    """Gao et al., "Reconstructing Personalized Semantic Facial NeRF Models From Monocular Video", 2022."""
+
+    name = "nerfblendshape"
+    Config = config.Config
+    Avatar = NeRFBlendShapeAvatar
+
+    def fit(self, subject: Subject, config: config.Config, progress: Progress) -> NeRFBlendShapeAvatar:
+        """An avatar of the person in a segmented track.
+
+        ``progress`` is called with ``stage`` and its ``step`` of ``steps``; while training also with ``loss``,
+        ``heldout_psnr`` (dB on the head), ``samples_per_second`` and ``seconds_left``. On KeyboardInterrupt
+        the work is kept in ``config.checkpoint`` when that names a file, and the exception goes on.
+        Raises AvatarkitError and NoFaceError for tracks that cannot be used.
+        """
+        started = time.perf_counter()
+        set_threads(config.threads or _cores())
+        track = subject.track
+        training, heldout = split(track, config.holdout)
+        loss, perceptual = patch_loss(config.perceptual)
+        scene, pictures, policy = scenery(track, subject.source, training, config.background, progress)
+        with ClipFrames(track, subject.source, config.resolution, progress) as clip:
+            rest = neutral_frame(track)
+            gauge = Gauge(clip, scene, np.asarray(NECK_PIVOT, np.float32), rest)
+            trainer = _train(config, clip, training, heldout, loss, gauge, progress)
+            bits = trainer.grid.final(trainer.field, trainer.tables, trainer.probes)
+            progress({"stage": "measuring", "step": 0, "steps": 1})
+            on_training = gauge.quality(trainer, _some(training, MEASURED), bits)
+            on_heldout = gauge.quality(trainer, _some(heldout, MEASURED), bits)
+        header = _header(track, trainer, training, policy)
+        header["metrics"] = _metrics(
+            trainer, on_training, on_heldout, perceptual, time.perf_counter() - started
+        )
+        tables, field = trainer.tables, trainer.field
+        field.weights = field.weights.map(lambda matrix: matrix.detach())
+        return NeRFBlendShapeAvatar(header, field, tables, trainer.drivers, bits, pictures)
+
+
+def _train(
+    config: config.Config,
+    clip: ClipFrames,
+    training: NDArray[np.int64],
+    heldout: NDArray[np.int64],
+    loss: PatchLoss,
+    gauge: Gauge,
+    progress: Progress,
+) -> Trainer:
+    trainer = Trainer.create(config, clip, training, loss)
+    path = Path(config.checkpoint) if config.checkpoint else None
+    clip_hash = _hash(clip.track)
+    if config.resume:
+        if path is None:
+            raise AvatarkitError("nothing to resume: no checkpoint file was named")
+        checkpoint.load(trainer, clip_hash, path)
+    watched = _some(heldout if len(heldout) else training, WATCHED)
+    quality = float("nan")
+    now = time.perf_counter()
+    reported, looked, first, first_samples = now - REPORT_EVERY, now, trainer.seconds, trainer.samples
+    with _deferred_interrupt() as interrupted:
+        while not trainer.finished:
+            value = trainer.advance()
+            if not np.isfinite(value):
+                raise AvatarkitError(
+                    f"the fit diverged at iteration {trainer.step}: lower --learning-rate, or try another --seed"
+                )
+            due = config.checkpoint_every and trainer.step % config.checkpoint_every == 0
+            if path is not None and (interrupted() or due):
+                checkpoint.save(trainer, clip_hash, path)
+            if interrupted():
+                raise KeyboardInterrupt
+            now = time.perf_counter()
+            if now - looked > WATCH_EVERY:
+                quality = gauge.quality(trainer, watched).head
+                if config.preview:
+                    gauge.preview(trainer, watched[:4], Path(config.preview))
+                looked = time.perf_counter()
+            if now - reported > REPORT_EVERY or trainer.finished:
+                reported = now
+                spent = max(trainer.seconds - first, 1e-9)
+                share = max(trainer.share, 1e-9)
+                progress(
+                    {
+                        "stage": "fitting", "step": trainer.step, "steps": config.steps, "loss": value,
+                        "heldout_psnr": quality, "samples_per_second": (trainer.samples - first_samples) / spent,
+                        "seconds": trainer.seconds, "seconds_left": trainer.seconds * (1 - share) / share,
+                    }
+                )  # fmt: skip
+    if config.preview:
+        gauge.preview(trainer, watched[:4], Path(config.preview))
+    return trainer
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of the iteration, so that a checkpoint holds whole steps; a second one does not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked: list[bool] = []
+
+    def handle(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(True)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _header(track: Track, trainer: Trainer, training: NDArray[np.int64], policy: str) -> dict[str, Any]:
+    video = track.meta["video"]
+    kept = asdict(trainer.config)
+    for name in ("checkpoint", "resume", "preview"):
+        del kept[name]
+    return {
+        "method": NeRFBlendShape.name,
+        "config": kept,
+        "head": track.meta.get("head", {}),
+        "expression_names": list(track.expression_names),
+        "reference": reference(track, training),
+        "clip": {key: video.get(key) for key in ("name", "sha256", "width", "height", "fps", "frames")},
+        "camera": {
+            "intrinsics": np.asarray(track.intrinsics).tolist(),
+            "width": int(video["width"]),
+            "height": int(video["height"]),
+        },
+        "crop": [int(v) for v in track.crop],
+        "resolution": trainer.config.resolution,
+        "background": policy,
+        "field": field_header(trainer.field),
+        "drivers": trainer.drivers.header(),
+        "seed": trainer.config.seed,
+        "device": "cpu",
+    }
+
+
+def _metrics(
+    trainer: Trainer, training: Quality, heldout: Quality, perceptual: str, seconds: float
+) -> dict[str, Any]:
+    """The figures of the fit; seconds count the whole work of this process, ms a step the training alone."""
+    unit = 1024 if sys.platform != "darwin" else 1024**2
+    return {
+        "steps": trainer.step,
+        "seconds": seconds,
+        "ms_per_step": 1000 * trainer.seconds / max(trainer.step, 1),
+        "samples_per_second": trainer.samples / max(trainer.seconds, 1e-9),
+        "samples_per_step": trainer.samples / max(trainer.step, 1),
+        "bases": len(trainer.drivers),
+        "train_psnr_head": training.head,
+        "train_psnr_frame": training.frame,
+        "heldout_psnr_head": heldout.head,
+        "heldout_psnr_frame": heldout.frame,
+        "perceptual": perceptual,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+    }
+
+
+def _hash(track: Track) -> str:
+    """SHA-256 of what a fit reads of a track, apart from the video."""
+    digest = hashlib.sha256()
+    for values in (track.frame, track.valid, track.rotation, track.translation, track.expression, track.crop):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    for mattes in track.mattes or []:
+        digest.update(mattes.get("head", b""))
+    return digest.hexdigest()
+
+
+def _some(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most ``most`` of ``positions``, evenly spread."""
+    if len(positions) <= most:
+        return positions
+    chosen: NDArray[np.int64] = positions[np.linspace(0, len(positions) - 1, most).round().astype(int)]
+    return chosen
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else torch.get_num_threads()

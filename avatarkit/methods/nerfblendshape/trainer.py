@@ -1,0 +1,205 @@
+"""The training loop: three phases of losses over rays and patches, Adam fused with the next blend."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avatarkit.data.clip import ClipFrames
+from avatarkit.data.rays import scene_box, visual_hull
+from avatarkit.data.sampling import Batch, Sampler
+from avatarkit.losses.patch import PatchLoss, as_patches
+from avatarkit.losses.photometric import binary_entropy, l1
+from avatarkit.methods.nerfblendshape.config import Config
+from avatarkit.methods.nerfblendshape.density_grid import CELLS, UPDATE_EVERY, DensityGrid, probes
+from avatarkit.methods.nerfblendshape.drivers import Drivers
+from avatarkit.methods.nerfblendshape.field import Field
+from avatarkit.ops.composite import Composite
+from avatarkit.ops.encode import HashGrid
+from avatarkit.ops.mlp import FieldWeights
+from avatarkit.ops.tables import AdamOptions, BlendTables
+
+LEVELS, FEATURES = 16, 4
+# Uniform distribution of the tables at the start (Gao et al. 2022, table 1).
+INITIAL = 1e-4
+# Share of the iterations over which the learning rates rise at the start.
+WARM_UP = 100
+BETAS, EPSILON = (0.9, 0.99), 1e-15
+HULL_FRAMES = 24
+
+
+@dataclass
+class Trainer:
+    """A fit under way. ``run`` advances it; every draw depends on the seed and the step's number alone."""
+
+    config: Config
+    clip: ClipFrames
+    training: NDArray[np.int64]
+    """positions of the training frames"""
+    drivers: Drivers
+    coefficients: Tensor
+    """[T, K] drivers of every tracked frame"""
+    sampler: Sampler
+    field: Field
+    tables: BlendTables
+    optimizer: torch.optim.Adam
+    grid: DensityGrid
+    patch_loss: PatchLoss
+    blended: Tensor
+    """[B, M] tables of the next step's frames"""
+    probes: Tensor
+    step: int = 0
+    seconds: float = 0.0
+    samples: int = 0
+    """ray samples shaded so far"""
+
+    @classmethod
+    def create(
+        cls, config: Config, clip: ClipFrames, training: NDArray[np.int64], patch_loss: PatchLoss
+    ) -> Trainer:
+        """A trainer before its first step."""
+        track = clip.track
+        drivers = Drivers.of(track, training, config.expressions, config.pose_bases)
+        coefficients = torch.from_numpy(drivers.weights(track.expression, track.rotation))
+        some = training[np.linspace(0, len(training) - 1, min(HULL_FRAMES, len(training))).astype(int)]
+        box = scene_box(clip, some)
+        generator = torch.Generator().manual_seed(config.seed)
+        weights = FieldWeights.create(generator).map(torch.nn.Parameter)
+        shape = HashGrid(LEVELS, config.log2_size, FEATURES, config.coarsest, config.finest)
+        base = (torch.rand(shape.size, generator=generator) * 2 - 1) * INITIAL
+        # Bases start at zero: a coefficient that no training frame moves must not disturb the mean.
+        bases = torch.zeros(len(drivers), shape.prefix(config.basis_levels))
+        tables = BlendTables.from_canonical(base, bases)
+        field = Field(shape, weights, box, 1.0 / config.samples)
+        sampler = Sampler(
+            clip, training, box, config.images, config.rays, config.seed,
+            outside=config.outside, focus=config.focus,
+        )  # fmt: skip
+        trainer = cls(
+            config, clip, training, drivers, coefficients, sampler, field, tables,
+            torch.optim.Adam(list(weights), lr=config.learning_rate_network, betas=BETAS, eps=EPSILON),
+            DensityGrid.create(_hull(clip, some, field), field.step), patch_loss,
+            torch.empty(0), probes(coefficients[training]),
+        )  # fmt: skip
+        trainer.blended = tables.blend(trainer._next_coefficients(0))
+        return trainer
+
+    @property
+    def share(self) -> float:
+        """How much of the fit is done, by iterations or by time, whichever is further."""
+        done = self.step / self.config.steps
+        return max(done, self.seconds / 60 / self.config.minutes) if self.config.minutes else done
+
+    @property
+    def finished(self) -> bool:
+        """Whether iterations or time are used up."""
+        return self.share >= 1
+
+    def advance(self) -> float:
+        """One iteration; returns its loss."""
+        started = time.perf_counter()
+        config, share = self.config, self.share
+        batch = self.sampler.batch(self.step, share >= config.patches_from)
+        coefficients = self.coefficients[torch.tensor(batch.positions)]
+        tables = self.blended.requires_grad_()
+        rays = tuple(
+            self.sampler.patch_size**2 if patch else config.rays // config.images for patch in batch.patch
+        )
+        origins, directions = torch.from_numpy(batch.origins), torch.from_numpy(batch.directions)
+        bits = self.grid.bitfield(self.step)
+        seen, samples = self.field.shade(tables, origins, directions, rays, bits, batch.seed)
+        loss = self._loss(batch, rays, seen, share)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        with torch.no_grad():
+            self.grid.note(samples, seen.weights)
+            self._descend(tables, coefficients, share)
+            if self.step % UPDATE_EVERY == 0:
+                self._look(tables)
+        self.step += 1
+        self.samples += samples.t.numel()
+        self.seconds += time.perf_counter() - started
+        return float(loss.detach())
+
+    def _loss(self, batch: Batch, rays: tuple[int, ...], seen: Composite, share: float) -> Tensor:
+        config = self.config
+        behind = self._behind(batch, rays)
+        matte = torch.from_numpy(batch.matte)[:, None]
+        target = torch.from_numpy(batch.rgb) * matte + behind * (1 - matte)
+        predicted = seen.color + (1 - seen.alpha)[:, None] * behind
+        patched = torch.repeat_interleave(torch.tensor(batch.patch), torch.tensor(rays))
+        loss = predicted.new_zeros(())
+        if not all(batch.patch):
+            scattered = ~patched
+            loss = loss + l1(predicted[scattered], target[scattered])
+            mask_weight = config.mask_weight if share < config.mask_until else config.mask_weight_later
+            if mask_weight:
+                loss = loss + mask_weight * l1(seen.alpha[scattered], matte[scattered, 0])
+            if config.entropy_weight:
+                loss = loss + config.entropy_weight * binary_entropy(seen.alpha[scattered])
+        if any(batch.patch):
+            count, size = sum(batch.patch), self.sampler.patch_size
+            ours, theirs = (
+                as_patches(predicted[patched], count, size),
+                as_patches(target[patched], count, size),
+            )
+            loss = loss + config.patch_color_weight * l1(ours, theirs)
+            loss = loss + config.perceptual_weight * self.patch_loss(ours, theirs)
+        return loss
+
+    def _behind(self, batch: Batch, rays: tuple[int, ...]) -> Tensor:
+        """[R, 3] constant background: white, or at random for every ray, and for a patch as a whole.
+
+        A random one leaves the field no way to paint the background itself.
+        """
+        if self.config.training_background == "white":
+            return torch.ones(len(batch.rgb), 3)
+        generator = torch.Generator().manual_seed(batch.seed)
+        parts = [
+            torch.rand(1, 3, generator=generator).expand(count, 3)
+            if patch
+            else torch.rand(count, 3, generator=generator)
+            for patch, count in zip(batch.patch, rays, strict=True)
+        ]
+        return torch.cat(parts)
+
+    def _descend(self, tables: Tensor, coefficients: Tensor, share: float) -> None:
+        config = self.config
+        decay = config.learning_rate_end ** min(share, 1.0) * min(1.0, (self.step + 1) / WARM_UP)
+        self.optimizer.param_groups[0]["lr"] = config.learning_rate_network * decay
+        self.optimizer.step()
+        options = AdamOptions(
+            lr=config.learning_rate * decay,
+            lr_bases=config.learning_rate_bases * decay,
+            betas=BETAS,
+            eps=EPSILON,
+            l2=config.basis_l2,
+        )
+        assert tables.grad is not None
+        following = self._next_coefficients(self.step + 1)
+        self.blended = self.tables.adam_blend(tables.grad, coefficients, following, options)
+
+    def _next_coefficients(self, step: int) -> Tensor:
+        return self.coefficients[torch.from_numpy(self.sampler.frames(step))]
+
+    def _look(self, tables: Tensor) -> None:
+        """Updates the density grid from the next probe of eq. 9 or, every other time, from a frame of this batch."""
+        count = self.step // UPDATE_EVERY
+        if count % 2:
+            table = tables.detach()[count // 2 % len(tables)]
+        else:
+            table = self.tables.blend(self.probes[None, count // 2 % len(self.probes)])[0]
+        self.grid.update(self.step, self.config.seed, self.field, table[None])
+
+
+def _hull(clip: ClipFrames, positions: NDArray[np.int64], field: Field) -> Tensor:
+    """[CELLS^3] bool visual hull, computed at half the grid's resolution."""
+    coarse = visual_hull(clip, positions, field.box, CELLS // 2, agreement=0.3)
+    cube = coarse.reshape(CELLS // 2, CELLS // 2, CELLS // 2)
+    fine = cube.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    return torch.from_numpy(np.ascontiguousarray(fine).reshape(-1))
