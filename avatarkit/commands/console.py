@@ -45,7 +45,7 @@ PLAIN_EVERY = 5.0
 """Seconds between progress lines when standard error is not a terminal."""
 
 
-def entry(work: Callable[P, R]) -> Callable[P, R]:
+def run(work: Callable[P, R]) -> Callable[P, R]:
     """Decorator of a command: turn what can go wrong into one line on standard error and an exit code.
 
     AvatarkitError and its kin leave with their own code, errors of the operating system with 1, Ctrl-C with
@@ -77,9 +77,6 @@ def entry(work: Callable[P, R]) -> Callable[P, R]:
         raise AssertionError("unreachable")
 
     return guarded
-
-
-run = entry
 
 
 def _abandon_stdout() -> None:

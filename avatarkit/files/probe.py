@@ -40,6 +40,8 @@ class VideoInfo:
     codec: str = ""
     variable_rate: bool = False
     square_pixels: bool = True
+    comment: str = ""
+    """the container's comment, where a synthetic video says that it is one."""
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -127,6 +129,7 @@ def _video(path: Path) -> VideoInfo:
     count = times.size if not variable else max(1, round((times[-1] - times[0]) * tick * fps) + 1)
     turned = re.search(r"rotation of (-?[\d.]+) degrees", header)
     sound = re.search(r"Stream #0:\d+.*?: Audio: (\w+)", header)
+    comment = re.search(r"^\s*comment\s*: (.*)$", header, re.MULTILINE)
     aspect = re.search(r"SAR (\d+):(\d+)", stream[0]) if stream else None
     ratio = int(aspect[1]) / int(aspect[2]) if aspect and int(aspect[1]) and int(aspect[2]) else 1.0
     rotation = round(float(turned[1]) / 90) * 90 % 360 if turned else 0
@@ -140,7 +143,7 @@ def _video(path: Path) -> VideoInfo:
         notes = (f"{path.name}: variable frame rate, resampled to its mean of {fps:.3f} frames per second",)
     return VideoInfo(
         path, "video", width, height, fps, count, rotation, sound is not None, sound[1] if sound else "",
-        stream[1] if stream else "", variable, ratio == 1.0, notes,
+        stream[1] if stream else "", variable, ratio == 1.0, comment[1].strip() if comment else "", notes,
     )  # fmt: skip
 
 
