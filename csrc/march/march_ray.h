@@ -10,11 +10,13 @@
 
 namespace avatarkit::AK_ISA {
 
+typedef int32_t Int4 __attribute__((vector_size(16)));
+
 // The grid, with a coarse copy whose cells are blocks of kBlockCells^3: most of the cube is empty, and a ray
 // leaves an empty block in one step.
 class OccupancyGrid {
   public:
-    static constexpr int kBlockCells = 8;
+    static constexpr int kBlockBits = 3, kBlockCells = 1 << kBlockBits;
 
     OccupancyGrid(const uint8_t* bits, int64_t cells)
         : bits_(bits), cells_(static_cast<int>(cells)), blocks_((cells_ + kBlockCells - 1) / kBlockCells),
@@ -33,14 +35,16 @@ class OccupancyGrid {
     }
 
     int cells() const { return cells_; }
-    bool occupied(const int cell[3]) const {
+    bool occupied(Int4 cell) const {
         const int64_t index = cell[0] + static_cast<int64_t>(cells_) * (cell[1] + static_cast<int64_t>(cells_) * cell[2]);
         return bits_[index >> 3] >> (index & 7) & 1;
     }
-    bool block_empty(const int cell[3]) const {
-        return coarse_[cell[0] / kBlockCells +
-                       static_cast<int64_t>(blocks_) *
-                           (cell[1] / kBlockCells + static_cast<int64_t>(blocks_) * (cell[2] / kBlockCells))] == 0;
+    // Binary logarithm of the side of the empty block around an empty cell.
+    int empty_bits(Int4 cell) const {
+        const Int4 block = cell >> kBlockBits;
+        return coarse_[block[0] + static_cast<int64_t>(blocks_) * (block[1] + static_cast<int64_t>(blocks_) * block[2])]
+                   ? 0
+                   : kBlockBits;
     }
 
   private:
@@ -70,55 +74,60 @@ inline float ray_shift(int64_t ray, int64_t seed) {
 class RayWalk {
   public:
     RayWalk() = default;
-    RayWalk(const float* origin, const float* direction, float step, float shift) : step_(step), shift_(shift) {
+    // Lengths along the ray stay as they are; points are in cells from here on.
+    RayWalk(const float* origin, const float* direction, const OccupancyGrid& grid, float step, float shift)
+        : step_(step), inverse_step_(1.f / step), shift_(shift) {
+        const float cells = static_cast<float>(grid.cells());
         near_ = 0.f;
         far_ = INFINITY;
         for (int axis = 0; axis < 3; ++axis) {
-            origin_[axis] = origin[axis];
-            direction_[axis] = direction[axis];
             const float d = direction[axis];
-            inverse_[axis] = 1.f / (std::fabs(d) < 1e-9f ? (d < 0.f ? -1e-9f : 1e-9f) : d);
-            const float low = (0.f - origin[axis]) * inverse_[axis], high = (1.f - origin[axis]) * inverse_[axis];
+            const float inverse = 1.f / (std::fabs(d) < 1e-9f ? (d < 0.f ? -1e-9f : 1e-9f) : d);
+            const float low = (0.f - origin[axis]) * inverse, high = (1.f - origin[axis]) * inverse;
             near_ = std::max(near_, std::min(low, high));
             far_ = std::min(far_, std::max(low, high));
+            origin_[axis] = origin[axis] * cells;
+            direction_[axis] = d * cells;
+            inverse_[axis] = inverse / cells;
+            ahead_[axis] = d > 0.f ? -1 : 0;
         }
     }
 
-    // Moves to the next sample, whose distance and point it gives; false when the ray has left the cube.
-    bool next(const OccupancyGrid& grid, float& t, float point[3]) {
-        const int cells = grid.cells();
+    // Moves to the next sample and gives its distance; false when the ray has left the cube.
+    bool next(const OccupancyGrid& grid, float& t) {
+        const Int4 last = Int4{} + (grid.cells() - 1);
         for (;;) {
             t = near_ + (static_cast<float>(index_) + shift_) * step_;
             if (!(t < far_)) return false;
-            int cell[3];
-            for (int axis = 0; axis < 3; ++axis) {
-                point[axis] = origin_[axis] + t * direction_[axis];
-                cell[axis] = std::clamp(static_cast<int>(std::floor(point[axis] * static_cast<float>(cells))), 0, cells - 1);
-            }
+            Int4 cell = __builtin_convertvector(origin_ + splat4(t) * direction_, Int4);
+            cell = cell < 0 ? Int4{} : cell;
+            cell = cell > last ? last : cell;
             if (grid.occupied(cell)) {
                 ++index_;
-                for (int axis = 0; axis < 3; ++axis) point[axis] = std::clamp(point[axis], 0.f, 1.f);
                 return true;
             }
-            skip(cell, grid.block_empty(cell) ? OccupancyGrid::kBlockCells : 1, cells);
+            skip(cell, grid.empty_bits(cell));
         }
+    }
+
+    // The point at distance t, in the unit cube.
+    static void point(const float* origin, const float* direction, float t, float* out) {
+        for (int axis = 0; axis < 3; ++axis) out[axis] = std::clamp(origin[axis] + t * direction[axis], 0.f, 1.f);
     }
 
   private:
-    // Leaves the empty block of `size` cells around `cell`, to just before its exit.
-    void skip(const int cell[3], int size, int cells) {
-        float exit = INFINITY;
-        for (int axis = 0; axis < 3; ++axis) {
-            const int corner = cell[axis] / size * size + (direction_[axis] > 0.f ? size : 0);
-            exit = std::min(exit, (static_cast<float>(corner) / static_cast<float>(cells) - origin_[axis]) * inverse_[axis]);
-        }
-        const float last = (std::min(exit, far_) - near_) / step_ - shift_;
-        // One step short of the exit, for rounding; that step is tested like any other.
-        index_ = std::max(index_ + 1, static_cast<int>(last));
+    // Leaves the empty block of 2^bits cells a side around `cell`, to just before its exit.
+    void skip(Int4 cell, int bits) {
+        const Int4 corner = ((cell >> bits) - ahead_) << bits;
+        const Vec4 exit = (__builtin_convertvector(corner, Vec4) - origin_) * inverse_;
+        const float leave = std::min(std::min(exit[0], exit[1]), std::min(exit[2], far_));
+        // The step at or before the exit is tested like any other: rounding must not lose it.
+        index_ = std::max(index_ + 1, static_cast<int>((leave - near_) * inverse_step_ - shift_));
     }
 
-    float origin_[3], direction_[3], inverse_[3];
-    float near_ = 0.f, far_ = 0.f, step_ = 1.f, shift_ = 0.f;
+    Vec4 origin_ = {}, direction_ = {}, inverse_ = {};
+    Int4 ahead_ = {};  // -1 where the ray leaves a cell through its upper face
+    float near_ = 0.f, far_ = 0.f, step_ = 1.f, inverse_step_ = 1.f, shift_ = 0.f;
     int index_ = 0;
 };
 

@@ -52,7 +52,15 @@ inline void gemm(int rows, const float* a, int64_t row_stride, int64_t inner_str
         for (; i + 4 <= rows; i += 4)
             gemm_block<4, vectors>(a + i * row_stride, row_stride, inner_stride, b + j, ldb, inner, c + i * ldc + j,
                                    ldc, accumulate);
-        for (; i < rows; ++i)
+        // Not one row at a time: a lone row waits for each of its sums.
+        const int rest = rows - i;
+        if (rest == 3)
+            gemm_block<3, vectors>(a + i * row_stride, row_stride, inner_stride, b + j, ldb, inner, c + i * ldc + j,
+                                   ldc, accumulate);
+        else if (rest == 2)
+            gemm_block<2, vectors>(a + i * row_stride, row_stride, inner_stride, b + j, ldb, inner, c + i * ldc + j,
+                                   ldc, accumulate);
+        else if (rest == 1)
             gemm_block<1, vectors>(a + i * row_stride, row_stride, inner_stride, b + j, ldb, inner, c + i * ldc + j,
                                    ldc, accumulate);
     }

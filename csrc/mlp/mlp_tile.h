@@ -16,7 +16,11 @@ constexpr int kVectors = kWidth / kLanes;
 inline void gather_features(const float* features, int64_t samples, int64_t first, int count, float* rows) {
     for (int level = 0; level < kFeatureLevels; ++level) {
         const float* from = features + (level * samples + first) * 4;
-        for (int s = 0; s < count; ++s) store(rows + s * kWidth + level * 4, load<Vec4>(from + s * 4));
+        for (int s = 0; s < count; ++s) {
+            // The next tile's share of this level: too short a run for the hardware to see it coming.
+            if (s % 4 == 0) __builtin_prefetch(from + (kTile + s) * 4);
+            store(rows + s * kWidth + level * 4, load<Vec4>(from + s * 4));
+        }
     }
     std::fill(rows + count * kWidth, rows + kTile * kWidth, 0.f);
 }

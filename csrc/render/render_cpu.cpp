@@ -5,6 +5,7 @@
 #include "common/threads.h"
 #include "hash_encoding/encode_block.h"
 #include "march/march_ray.h"
+#include "mlp/bf16_tile.h"
 #include "mlp/mlp_tile.h"
 
 namespace avatarkit::AK_ISA {
@@ -47,7 +48,11 @@ class GroupRenderer {
         : rays_(rays), occupancy_(occupancy), harmonics_(harmonics), grid_(grid), table_(table), net_(net),
           options_(options), out_(out), states_(kGroupRays), alive_(kGroupRays), owner_(kWave), points_(kWave * 3),
           t_(kWave), rows_((kWave + kTile) * kWidth), hidden_(kTile * kHidden), shares_(kGroupRays * kWidth),
-          density_(kWave), rgb_(kWave * 3) {
+          density_(kWave), rgb_(kWave * 3)
+#ifdef AK_AVX512
+          , half_(net), use_half_(options.fast && has_bf16())
+#endif
+    {
         for (int c = 0; c < 3; ++c)
             for (int k = 0; k < kWidth; ++k) color1_t_[c * kWidth + k] = net.color1[k * 3 + c];
     }
@@ -56,7 +61,7 @@ class GroupRenderer {
         int alive = 0;
         for (int64_t ray = begin; ray < end; ++ray) {
             RayState& state = states_[ray - begin];
-            state = {RayWalk(rays_.origins + ray * 3, rays_.directions + ray * 3, rays_.step,
+            state = {RayWalk(rays_.origins + ray * 3, rays_.directions + ray * 3, occupancy_, rays_.step,
                              ray_shift(ray, rays_.seed)),
                      1.f, {}, 0.f, 0.f, ray, 0, false};
             ray_share(net_, harmonics_ + ray * kHarmonics, shares_ + (ray - begin) * kWidth);
@@ -87,10 +92,12 @@ class GroupRenderer {
         for (int a = 0; a < alive; ++a) {
             RayState& state = states_[alive_[a]];
             for (int i = 0; i < each; ++i) {
-                if (state.samples >= rays_.max_samples || !state.walk.next(occupancy_, t_[count], points_ + count * 3)) {
+                if (state.samples >= rays_.max_samples || !state.walk.next(occupancy_, t_[count])) {
                     state.ended = true;
                     break;
                 }
+                RayWalk::point(rays_.origins + state.ray * 3, rays_.directions + state.ray * 3, t_[count],
+                               points_ + count * 3);
                 ++state.samples;
                 owner_[count++] = alive_[a];
             }
@@ -103,11 +110,18 @@ class GroupRenderer {
         std::fill(rows_ + count * kWidth, rows_ + (count + kTile) * kWidth, 0.f);
         for (int first = 0; first < count; first += kTile) {
             const int some = std::min(kTile, count - first);
+            const auto share = [&](int s) -> const float* { return shares_ + owner_[first + s] * kWidth; };
+#ifdef AK_AVX512
+            if (use_half_) {
+                field_tile_bf16(half_, rows_ + first * kWidth, some, share, density_ + first, rgb_ + first * 3);
+                continue;
+            }
+#endif
             density_tile(net_, rows_ + first * kWidth, hidden_);
             densities(hidden_, some, density_ + first);
             for (int s = 0; s < kTile; ++s) {
-                const float* share = shares_ + owner_[first + std::min(s, some - 1)] * kWidth;
-                std::copy(share, share + kWidth, hidden_ + s * kHidden + kWidth + kGeometry);
+                const float* from = share(std::min(s, some - 1));
+                std::copy(from, from + kWidth, hidden_ + s * kHidden + kWidth + kGeometry);
             }
             color_tile(net_, color1_t_, hidden_, some, rgb_ + first * 3);
         }
@@ -142,6 +156,10 @@ class GroupRenderer {
     Scratch<int> alive_, owner_;
     Scratch<float> points_, t_, rows_, hidden_, shares_, density_, rgb_;
     alignas(64) float color1_t_[3 * kWidth];
+#ifdef AK_AVX512
+    const Bf16Network half_;
+    const bool use_half_;
+#endif
 };
 
 }  // namespace

@@ -71,7 +71,7 @@ def test_samples_behind_an_opaque_one_get_nothing() -> None:
     density = torch.tensor([5.0, 1e5, 5.0], requires_grad=True)
     result = composite(density, torch.ones(3, 3), torch.tensor([1.0, 1.1, 1.2]), torch.tensor([0, 3]), 0.1)
     assert float(result.weights[2]) == 0.0
-    assert float(result.alpha) == pytest.approx(1.0, abs=1e-6)
+    assert result.alpha.item() == pytest.approx(1.0, abs=1e-6)
     assert float(torch.autograd.grad(result.alpha.sum(), density)[0][2]) == 0.0
 
 
@@ -80,7 +80,7 @@ def test_distortion_is_the_double_sum() -> None:
     result = composite(density, torch.rand(6, 3), t, torch.tensor([0, 6]), 0.1, distortion=True)
     w = result.weights
     expected = (w[:, None] * w[None] * (t[:, None] - t[None]).abs()).sum() + 0.1 / 3 * (w * w).sum()
-    assert float(result.distortion) == pytest.approx(float(expected), rel=1e-5)
+    assert result.distortion.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 40])
