@@ -73,8 +73,9 @@ def unpack(bitfield: Tensor) -> Tensor:
 def dilate(bitfield: Tensor) -> Tensor:
     """``bitfield`` with all neighbors of occupied cells set too: for poses that training never saw."""
     cells = grid_cells(bitfield)
-    grid = unpack(bitfield).reshape(1, 1, cells, cells, cells).float()
-    for kernel in ((3, 1, 1), (1, 3, 1), (1, 1, 3)):
-        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        grid = torch.nn.functional.max_pool3d(grid, kernel, stride=1, padding=padding)
+    grid = unpack(bitfield).reshape(cells, cells, cells)
+    for axis in range(3):
+        before, length = grid.clone(), cells - 1
+        grid.narrow(axis, 1, length).logical_or_(before.narrow(axis, 0, length))
+        grid.narrow(axis, 0, length).logical_or_(before.narrow(axis, 1, length))
     return pack(grid.reshape(-1), 0.5)
