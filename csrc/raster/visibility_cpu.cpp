@@ -96,20 +96,27 @@ void draw(const float* vertices, const int32_t* triangle, int32_t index, int64_t
     const float limit = static_cast<float>(shape.width);
     const int64_t box0 = static_cast<int64_t>(std::max(std::ceil(left - 0.5f), 0.f));
     const int64_t box1 = static_cast<int64_t>(std::min(std::floor(right - 0.5f) + 1, limit));
-    const bool wide = box1 - box0 > 2 * kLanes;
+    // Rows of more than one vector are narrowed to where they cross the triangle, with one pixel of slack.
+    const bool wide = box1 - box0 > kLanes;
+    float slope[3] = {};
+    if (wide)
+        for (int i = 0; i < 3; ++i) slope[i] = edge[i].dy == 0 ? 0 : edge[i].dx / edge[i].dy;
     const Floats iota = {0, 1, 2, 3, 4, 5, 6, 7};
     const Ints id = Ints{} + index;
 
     for (int64_t row = row0; row < row1; ++row) {
         const float py = static_cast<float>(row) + 0.5f;
         int64_t x0 = box0, x1 = box1;
-        if (wide) {  // narrow the row to where it crosses the triangle, one pixel of slack
-            for (const Edge& e : edge) {
-                if (e.dy == 0) continue;
-                const float cross = e.x + (py - e.y) * (e.dx / e.dy) - 0.5f;
-                if (e.dy > 0) x1 = static_cast<int64_t>(std::min(static_cast<float>(x1), std::max(cross + 2, 0.f)));
-                else x0 = static_cast<int64_t>(std::max(static_cast<float>(x0), std::min(cross - 1, limit)));
+        if (wide) {
+            float from = static_cast<float>(box0), to = static_cast<float>(box1);
+            for (int i = 0; i < 3; ++i) {
+                const float cross = edge[i].x + (py - edge[i].y) * slope[i] - 0.5f;
+                if (edge[i].dy > 0) to = std::min(to, cross + 2);
+                if (edge[i].dy < 0) from = std::max(from, cross - 1);
             }
+            if (!(from < to)) continue;
+            x0 = static_cast<int64_t>(from);
+            x1 = static_cast<int64_t>(to);
         }
         const int64_t base = (row % kStripRows) * strip.pitch;
         Floats step[3], start[3];
