@@ -27,8 +27,8 @@ EMPTY = 0.01
 # A cell is hidden when no ray of late gave it more than this share.
 HIDDEN = 0.005
 DENSITY_DECAY, VISIBLE_DECAY = 0.9, 0.9
-# What cells start with: enough to be sampled for the first few hundred steps.
-UNSEEN = 0.1
+# What cells start with: enough to be sampled for the first two hundred steps.
+UNSEEN = 0.02
 # Cells looked at in one update.
 PROBED = 1 << 16
 

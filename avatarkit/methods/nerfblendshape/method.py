@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,18 @@ class NeRFBlendShape:
         track = subject.track
         training, heldout = split(track, config.holdout)
         loss, perceptual = patch_loss(config.perceptual)
-        scene, pictures, policy = scenery(track, subject.source, training, config.background, progress)
+        # Rest pose, torso and plate come from training frames alone: held-out ones stay unseen.
+        seen = replace(track, valid=np.isin(np.arange(len(track)), training))
+        rest = neutral_frame(seen)
+        scene, pictures, policy = scenery(seen, subject.source, rest, config.background, progress)
         with ClipFrames(track, subject.source, config.resolution, progress) as clip:
-            rest = neutral_frame(track)
             gauge = Gauge(clip, scene, np.asarray(NECK_PIVOT, np.float32), rest)
             trainer = _train(config, clip, training, heldout, loss, gauge, progress)
             bits = trainer.grid.final(trainer.field, trainer.tables, trainer.probes)
             progress({"stage": "measuring", "step": 0, "steps": 1})
             on_training = gauge.quality(trainer, _some(training, MEASURED), bits)
             on_heldout = gauge.quality(trainer, _some(heldout, MEASURED), bits)
-        header = _header(track, trainer, training, policy)
+        header = _header(seen, trainer, training, policy)
         header["metrics"] = _metrics(
             trainer, on_training, on_heldout, perceptual, time.perf_counter() - started
         )

@@ -20,12 +20,13 @@ Image = NDArray[np.uint8]
 
 
 def scenery(
-    track: Track, source: Path, training: NDArray[np.int64], background: str, progress: Progress
+    track: Track, source: Path, rest: int, background: str, progress: Progress
 ) -> tuple[Scene, dict[str, Tensor], str]:
     """The scene behind the head, its pictures as PNG bytes ``plate`` and ``torso``, and the policy's name.
 
     ``background``: ``plate`` (the clip's own, without the person), ``white``, ``black``, or an image file
-    stretched to the frame. The torso is always the clip's. Raises AvatarkitError for an unreadable picture.
+    stretched to the frame. The torso is always the clip's, of its frame ``rest``.
+    Raises AvatarkitError for an unreadable picture.
     """
     video = track.meta["video"]
     height, width = int(video["height"]), int(video["width"])
@@ -37,7 +38,7 @@ def scenery(
     else:
         plate = _picture(Path(background), width, height)
     progress({"stage": "background", "step": 1, "steps": 2})
-    torso = torso_layer(track, source)
+    torso = torso_layer(track, source, rest)
     crop = (int(track.crop[0]), int(track.crop[1]), int(track.crop[2]))
     pictures = {"plate": _png(plate)}
     if torso is not None:

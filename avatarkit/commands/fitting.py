@@ -1,0 +1,189 @@
+"""The work behind ``fit``: options to a config, track and mattes to a subject, progress, summary."""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import ExitStack
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avatarkit.commands import console
+from avatarkit.files.errors import UsageError
+
+if TYPE_CHECKING:
+    from avatarkit.files.track import Track
+    from avatarkit.methods.registry import Progress
+
+SUMMARY = (
+    "steps", "seconds", "ms_per_step", "samples_per_second", "train_psnr_head", "heldout_psnr_head",
+    "heldout_psnr_frame", "perceptual", "peak_rss_mb",
+)  # fmt: skip
+# Fields of a config that are options of the command itself, or not the user's business.
+COMMON = {
+    "preset", "resolution", "steps", "minutes", "rays", "expressions", "seed", "device", "threads", "resume",
+    "checkpoint", "checkpoint_every", "holdout", "background", "preview",
+}  # fmt: skip
+# Names of the types in annotations, which stay text under postponed evaluation.
+TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+
+
+@dataclass(frozen=True)
+class Job:
+    """The options of one ``fit``; ``options`` left at None keep the preset's value."""
+
+    track: Path | None
+    method: str
+    video: Path | None
+    output: Path | None
+    resume: bool
+    options: dict[str, Any]
+    extra: tuple[str, ...] = ()
+
+
+def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
+    """Fit an avatar and print its summary, which is also returned. Raises AvatarkitError where it cannot be done."""
+    from avatarkit.files import streams
+    from avatarkit.files.avatar import save_avatar
+    from avatarkit.files.source import resolve_video
+    from avatarkit.files.track_io import load_track
+    from avatarkit.methods import registry
+    from avatarkit.methods.registry import Subject
+
+    method = registry.get(job.method)
+    path = streams.input_path(job.track, "a track")
+    with streams.input_stream(path) as stream:
+        track = load_track(path if path is not None else stream)
+    stem = (path.name if path else str(track.meta.get("video", {}).get("name", "clip"))).split(".")[0]
+    target = streams.output(job.output, stem, "fit", ".safetensors")
+    source = resolve_video(track, job.video, beside=path)
+    checkpoint = Path(f"{target.path if target.path else stem + '.fit.safetensors'}.checkpoint")
+    options = {name: value for name, value in job.options.items() if value is not None}
+    options |= parse(job.extra, method.Config)
+    config = _make(method, {**options, "resume": job.resume, "checkpoint": str(checkpoint)})
+    if track.mattes is None:
+        track = _segmented(track, source, quiet)
+    with ExitStack() as stack:
+        try:
+            avatar = method.fit(Subject(track, source), config, _reporter(stack, quiet))
+        except KeyboardInterrupt:
+            if checkpoint.exists():
+                console.note(
+                    f"the work so far is in {checkpoint}; the same command with --resume goes on", quiet
+                )
+            raise
+    with target.stream() as out:
+        save_avatar(out, *avatar.state())
+    checkpoint.unlink(missing_ok=True)
+    metrics = avatar.header.get("metrics", {})
+    summary = {"method": job.method, **{key: metrics.get(key) for key in SUMMARY}, "output": target.name}
+    console.summary(summary, json, target, quiet)
+    return summary
+
+
+def parse(extra: tuple[str, ...], config: type) -> dict[str, Any]:
+    """Options of a method given as ``--name value``, ``--name=value``, ``--flag`` or ``--no-flag``.
+
+    Raises UsageError for names the method does not have and values of the wrong type.
+    """
+    known = {field.name: field for field in fields(config) if field.name not in COMMON}
+    result: dict[str, Any] = {}
+    words = list(extra)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise UsageError(f"unexpected argument '{word}'")
+        name, equals, value = word[2:].partition("=")
+        field = known.get(name.replace("-", "_"))
+        negated = known.get(name.removeprefix("no-").replace("-", "_")) if name.startswith("no-") else None
+        if field is None and negated is not None and _type(negated) is bool and not equals:
+            result[negated.name] = False
+            continue
+        if field is None:
+            raise UsageError(f"no such option: --{name} (see fit --help)")
+        if _type(field) is bool and not equals:
+            result[field.name] = True
+            continue
+        if not equals:
+            if not words:
+                raise UsageError(f"--{name} needs a value")
+            value = words.pop(0)
+        result[field.name] = _value(field, value)
+    return result
+
+
+def _value(field: Field[Any], text: str) -> Any:
+    kind = _type(field)
+    try:
+        if kind is bool:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                text.lower()
+            ]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"--{field.name.replace('_', '-')} {text}: not a {kind.__name__}") from error
+
+
+def _type(field: Field[Any]) -> type:
+    return TYPES.get(field.type, str) if isinstance(field.type, str) else field.type
+
+
+def method_help(name: str) -> str:
+    """The options of a method beyond those of the command, one a line, and its presets with their differences."""
+    from avatarkit.methods import registry
+
+    method = registry.get(name)
+    lines = [f"Options of {name}:", ""]
+    for field in fields(method.Config):
+        if field.name in COMMON:
+            continue
+        default = "" if field.default is MISSING else f" [{field.default}]"
+        option = f"--{field.name.replace('_', '-')}"
+        lines.append(f"  {option:26} {field.metadata.get('help', '')}{default}")
+    presets = getattr(sys.modules[method.Config.__module__], "PRESETS", {})
+    for preset, values in presets.items():
+        shown = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in values.items())
+        lines += ["", f"  --preset {preset}: {shown or 'the defaults above'}"]
+    return "\n".join(lines)
+
+
+def _make(method: Any, options: dict[str, Any]) -> Any:
+    """The method's config: through its module's ``make`` where it has presets, else from the fields it knows."""
+    make = getattr(sys.modules[method.Config.__module__], "make", None)
+    if make is not None:
+        return make(**options)
+    known = {field.name for field in fields(method.Config)}
+    return method.Config(**{name: value for name, value in options.items() if name in known})
+
+
+def _segmented(track: Track, source: Path, quiet: bool) -> Track:
+    from avatarkit.segmentation import segment
+
+    with console.progress("segmenting", len(track), quiet) as bar:
+        return segment(track, source, None, lambda at: bar.to(at["step"]))
+
+
+def _reporter(stack: ExitStack, quiet: bool) -> Progress:
+    """A progress callback that opens a new bar for every stage of the work."""
+    bars: dict[str, console.Progress] = {}
+
+    def report(at: dict[str, Any]) -> None:
+        stage = str(at.get("stage", "fitting"))
+        if stage not in bars:
+            stack.close()
+            bars[stage] = stack.enter_context(console.progress(stage, at.get("steps"), quiet))
+        shown = {
+            "loss": at.get("loss"),
+            "held-out dB": at.get("heldout_psnr"),
+            "samples/s": at.get("samples_per_second"),
+            "left": None if at.get("seconds_left") is None else f"{at['seconds_left']:.0f} s",
+        }
+        given = {
+            key: value
+            for key, value in shown.items()
+            if not (value is None or (isinstance(value, float) and math.isnan(value)))
+        }
+        bars[stage].to(at.get("step", 0), at.get("steps"), **given)
+
+    return report
