@@ -13,7 +13,7 @@ import numpy as np
 from avatarkit.heads import cranium, eyes, mouth, uv
 from avatarkit.heads.arkit import INDEX, NAMES
 from avatarkit.heads.ears import left_ear
-from avatarkit.heads.extension import CHIN, extension_map
+from avatarkit.heads.extension import extension_map
 from avatarkit.heads.model import HeadModel
 from avatarkit.heads.parts import Array, Index, Part, closed_mirror, grid_uv, smoothstep
 from avatarkit.heads.regions import REGIONS, face_regions
@@ -22,8 +22,10 @@ from avatarkit.heads.subdivide import boundary_loops, butterfly
 VERSION = "1"
 """Of the geometry, as files that refer to the head name it."""
 
-JAW_JOINT = (0.0, -0.022, -0.066)
-"""Axis of the mandible's hinge, before the ears."""
+JAW_JOINT = (0.0, -0.042, -0.066)
+"""Axis of a wide opening, rotation and glide of the mandible together."""
+MANDIBLE = (152, 148, 377, 175, 171, 396, 199, 200, 18)
+"""Landmarks over bone that moves with the mandible."""
 NECK_JOINT = (0.0, -0.105, -0.090)
 EYEBALL_CLEARANCE = 0.0006
 """Meters of lid between its margin and the eyeball."""
@@ -53,8 +55,12 @@ class Skin:
     """Border of the left eye."""
     radius: float
     """Of the eyeballs."""
-    held: Index
-    """Vertices that expressions do not move: back of the mouth and of the sockets."""
+    lining: Index
+    """Vertices of mouth bag and sockets, the last ones."""
+    follows: Any
+    """CSR [lining, face] how they take part in the motion of the lips and lids."""
+    jaw_share: Array
+    """[lining] how far the rest of their motion is the mandible's."""
 
 
 def _seam(loops: list[list[int]], start: int) -> Index:
@@ -62,6 +68,15 @@ def _seam(loops: list[list[int]], start: int) -> Index:
     loop = next(loop for loop in loops if start in loop)[::-1]
     at = loop.index(start)
     return np.array(loop[at:] + loop[:at])
+
+
+def _following(loop: Index, shares: tuple[float, ...], count: int) -> Any:
+    """CSR [R * C + 1, count]: row r of the lining behind ``loop`` [C] takes ``shares[r]`` of its motion."""
+    from scipy.sparse import coo_matrix
+
+    value = np.repeat(shares, len(loop))
+    shape = (len(value) + 1, count)
+    return coo_matrix((value, (np.arange(len(value)), np.tile(loop, len(shares)))), shape=shape).tocsr()
 
 
 def eye_center(left: bool = True) -> Array:
@@ -74,6 +89,9 @@ def eye_center(left: bool = True) -> Array:
 def build_skin() -> Skin:
     """Face subdivided once and everything that is sewn to it."""
     from avatarkit.heads.template import face_mirror, face_template, face_topology
+
+    from scipy.sparse import vstack
+    from scipy.spatial import cKDTree
 
     coarse, flip = face_topology(), face_mirror()
     subdivision, triangles, edges = butterfly(coarse, 468)
@@ -88,8 +106,6 @@ def build_skin() -> Skin:
     rings = cranium.rings(face[oval])
     ring_triangles = cranium.grid_triangles(oval, count)
     vertices = np.concatenate([face, rings.reshape(-1, 3)])
-    from scipy.spatial import cKDTree
-
     away = cKDTree(face[oval]).query(vertices)[0]
     rim = np.arange(len(vertices) - columns, len(vertices))
     vertices = cranium.faired(vertices, np.concatenate([triangles, ring_triangles]), count, rim, away)
@@ -112,7 +128,8 @@ def build_skin() -> Skin:
     bag_triangles, bag_uv, bag_uv_triangles = mouth.bag_triangles(lips, first)
     vertices = np.concatenate([vertices, bag_rows.reshape(-1, 3), bag_end[None]])
     mirror = np.concatenate([mirror, first + closed_mirror(len(bag_rows), len(lips)), [len(vertices) - 1]])
-    held = [np.arange(first + 4 * len(lips), len(vertices))]
+    lining = first
+    sewn = [(lips, mouth.BAG_FOLLOWS)]
     pieces.append(bag_triangles)
     charts.append((uv.placed("bag", bag_uv), bag_uv_triangles))
     region.append(np.full(len(vertices) - first, "mouth"))
@@ -132,7 +149,7 @@ def build_skin() -> Skin:
             socket_uv_triangles = socket_uv_triangles[:, ::-1]
             socket_uv = socket_uv * (-1, 1) + (1, 0)
         vertices = np.concatenate([vertices, np.concatenate([rows.reshape(-1, 3), end[None]]) * (side, 1, 1)])
-        held.append(np.arange(at + 2 * len(lids), at + size))
+        sewn.append((loop, eyes.SOCKET_FOLLOWS))
         pieces.append(socket_triangles)
         charts.append(
             (uv.placed("socketLeft" if side > 0 else "socketRight", socket_uv), socket_uv_triangles)
@@ -154,30 +171,25 @@ def build_skin() -> Skin:
         lips=lips,
         lids=lids,
         radius=radius,
-        held=np.concatenate(held),
+        lining=np.arange(lining, len(vertices)),
+        follows=vstack([_following(loop, shares, count) for loop, shares in sewn]).tocsr(),
+        jaw_share=np.concatenate([mouth.bag_jaw_share(len(lips)).ravel(), np.zeros(1 + 2 * size)]),
     )
 
 
-def jaw_rotation(chin: Array, motion: Array) -> tuple[float, Array]:
-    """Angle about +x through the jaw joint and shift [3] that carry the chin [N, 3] by ``motion`` [N, 3]."""
-    arm = chin.mean(0) - np.array(JAW_JOINT)
-    target = arm + motion.mean(0)
-    angle = float(np.arctan2(target[2], target[1]) - np.arctan2(arm[2], arm[1]))
-    return angle, target - _turned(arm, angle)
+def jaw_motion(points: Array, bone: Array, motion: Array) -> Array:
+    """Displacement [N, 3] of ``points`` fixed to the mandible.
 
-
-def _turned(points: Array, angle: float) -> Array:
-    """``points`` [..., 3] rotated about +x."""
+    The rigid motion (rotation about x, any shift) that best carries the landmarks ``bone`` [M, 3], where
+    the skin lies close to the mandible, by ``motion`` [M, 3].
+    """
+    middle, moved = bone.mean(0), (bone + motion).mean(0)
+    before, after = (bone - middle)[:, 1:], (bone + motion - moved)[:, 1:]
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    angle = np.arctan2(cross.sum(), (before * after).sum())
     cos, sin = np.cos(angle), np.sin(angle)
-    x, y, z = np.moveaxis(points, -1, 0)
-    return np.stack([x, cos * y - sin * z, sin * y + cos * z], -1)
-
-
-def jaw_motion(points: Array, chin: Array, motion: Array) -> Array:
-    """Displacement [N, 3] of ``points`` fixed to the mandible when the chin's points [M, 3] move by ``motion``."""
-    angle, shift = jaw_rotation(chin, motion)
-    local = points - np.array(JAW_JOINT)
-    return _turned(local, angle) + shift - local
+    x, y, z = (points - middle).T
+    return np.stack([x, cos * y - sin * z, sin * y + cos * z], 1) + moved - points
 
 
 def _with_ears(skin: Skin) -> tuple[Skin, Part]:
@@ -201,8 +213,8 @@ def _with_ears(skin: Skin) -> tuple[Skin, Part]:
 
 def _skin_weights(skin: Skin, open_jaw: Array) -> Array:
     """Skinning [N, 5] of the skin: torso by height along the neck, jaw by what ``open_jaw`` [N, 3] moves."""
-    chin = skin.vertices[list(CHIN)]
-    rigid_motion = jaw_motion(skin.vertices, chin, open_jaw[list(CHIN)])
+    chin = skin.vertices[list(MANDIBLE)]
+    rigid_motion = jaw_motion(skin.vertices, chin, open_jaw[list(MANDIBLE)])
     share = (open_jaw * rigid_motion).sum(1) / np.maximum((rigid_motion**2).sum(1), 1e-8)
     torso = cranium.neck_weight(skin.vertices)
     torso[: skin.face] = 0
@@ -271,7 +283,7 @@ def build() -> HeadModel:
     )
     head.skinning[: len(skin.vertices), 1] = cranium.neck_weight(skin.vertices)  # tells what stays still
     face = face_shapes(face_template(), face_topology())
-    shape_map = extension_map(head, anchored=True, fine=skin.subdivision, held=skin.held)
+    shape_map = _lined(extension_map(head, anchored=True, fine=skin.subdivision), skin)
     spread = (shape_map @ np.moveaxis(face, 0, 1).reshape(468, -1)).reshape(len(vertices), len(NAMES), 3)
     shapes = np.moveaxis(spread, 1, 0).astype(np.float64)
     skinning = weights.copy()
@@ -279,17 +291,27 @@ def build() -> HeadModel:
     mandible = np.flatnonzero(
         np.concatenate([np.zeros(len(skin.vertices)), weights[len(skin.vertices) :, 2]])
     )
-    chin = face_template()[list(CHIN)]
-    for name in NAMES:
-        motion = face[INDEX[name]][list(CHIN)]
-        shapes[INDEX[name], mandible] = (
-            jaw_motion(vertices[mandible], chin, motion) if name in JAW_SHAPES else 0
-        )
+    bone = face_template()[list(MANDIBLE)]
+    shapes[:, mandible] = 0
+    apart = (1 - np.asarray(skin.follows.sum(1))) * skin.jaw_share[:, None]
+    for name in JAW_SHAPES:
+        motion = face[INDEX[name]][list(MANDIBLE)]
+        shapes[INDEX[name], mandible] = jaw_motion(vertices[mandible], bone, motion)
+        shapes[INDEX[name], skin.lining] += apart * jaw_motion(vertices[skin.lining], bone, motion)
     tongue_at = start["tongue"] + np.arange(len(tongue.vertices))
     shapes[INDEX["tongueOut"], tongue_at] += tongue_out
     head = replace(head, shapes=shapes.astype(np.float32), skinning=skinning.astype(np.float32))
     identity_map = extension_map(head, anchored=False, fine=skin.subdivision)
     return replace(head, identity_map=identity_map, shape_map=shape_map)
+
+
+def _lined(shape_map: Any, skin: Skin) -> Any:
+    """``shape_map`` with the rows of mouth bag and sockets made to follow the lips and lids they hang from."""
+    from scipy.sparse import csr_matrix, vstack
+
+    first, behind = skin.lining[0], skin.lining[-1] + 1
+    follows = skin.follows @ skin.subdivision
+    return csr_matrix(vstack([shape_map[:first], follows, shape_map[behind:]]), dtype=np.float32)
 
 
 def builtin_head() -> HeadModel:

@@ -16,7 +16,7 @@ RINGS = (0.17, 0.32, 0.45, 0.56, 0.66, 0.76, 0.85, 0.93, 1.0)
 BACK_RINGS = ((0.985, -3.0), (0.86, -6.5), (0.62, -13.0))
 """Share of the outline's radius and height in mm of the rings behind the rim."""
 COLUMNS = 30
-FLARE = np.deg2rad(27)
+FLARE = np.deg2rad(24)
 """Between the ear's plane and the side of the head."""
 TILT = np.deg2rad(11)
 """By which the top leans back."""

@@ -84,15 +84,13 @@ def components(triangles: NDArray[np.integer], count: int) -> NDArray[np.int32]:
     return labels
 
 
-def extension_map(
-    head: HeadModel, anchored: bool, fine: Any = None, held: NDArray[np.integer] | None = None
-) -> Any:
+def extension_map(head: HeadModel, anchored: bool, fine: Any = None) -> Any:
     """CSR [V, 468]: offsets at the landmarks of ``head`` to offsets of all its vertices.
 
     ``anchored`` is for expressions: torso and back of the head stay still, eyeballs and upper teeth too,
     and the lower teeth follow the chin. Otherwise (identity) nothing is held and loose parts move with
     the landmarks around them. ``fine`` [N, 468] gives the offsets of the first N vertices where a
-    subdivision fixes them, ``held`` further vertices that expressions leave alone.
+    subdivision fixes them.
     """
     from scipy.sparse import csr_matrix, vstack
 
@@ -106,10 +104,7 @@ def extension_map(
     else:
         known, given = np.arange(fine.shape[0]), fine
     if anchored:
-        still = skin & (_stillness(head) > 0)
-        if held is not None:
-            still[held] = True
-        fixed = np.setdiff1d(np.flatnonzero(still), known)
+        fixed = np.setdiff1d(np.flatnonzero(skin & (_stillness(head) > 0)), known)
         known = np.concatenate([known, fixed])
         given = vstack([given, csr_matrix((len(fixed), 468))]).tocsr()
     inside = head.triangles[skin[head.triangles[:, 0]]]

@@ -60,6 +60,8 @@ def iris_vertices() -> tuple[int, ...]:
 
 SOCKET_ROWS = 4
 """Rings between the lid margin and the vertex that closes the socket."""
+SOCKET_FOLLOWS = (0.9, 0.35, 0.0, 0.0)
+"""Share of the lid margin's motion that they take part in."""
 
 
 def socket(lids: Array, center: Array, radius: float) -> tuple[Array, Array]:

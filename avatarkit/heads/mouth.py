@@ -6,14 +6,16 @@ import numpy as np
 
 from avatarkit.heads.parts import Array, Index, Part, fan, grid_uv, open_mirror, rigid, smoothstep, strip
 
-BAG_DEPTH = (0.0035, 0.0075, 0.013, 0.021, 0.033, 0.046, 0.055)
+BAG_DEPTH = (0.0024, 0.0044, 0.0070, 0.0125, 0.026, 0.042, 0.055)
 """Depth of the bag's rows behind the lips, meters; a last vertex closes it."""
-BAG_WIDTH = (0.0, 0.026, 0.0295, 0.032, 0.032, 0.027, 0.015)
-BAG_ABOVE = (0.0, 0.009, 0.0165, 0.0185, 0.018, 0.014, 0.007)
-BAG_BELOW = (0.0, 0.010, 0.0190, 0.0205, 0.019, 0.015, 0.007)
+BAG_WIDTH = (0.0, 0.0215, 0.0225, 0.0280, 0.0310, 0.028, 0.016)
+BAG_ABOVE = (0.0, 0.0075, 0.0155, 0.0195, 0.019, 0.015, 0.007)
+BAG_BELOW = (0.0, 0.0070, 0.0125, 0.0205, 0.021, 0.016, 0.007)
 """Half axes of the bag's cross-sections at these rows (the first keeps to the lips)."""
-BAG_BLEND = (0.0, 0.45, 0.85, 1.0, 1.0, 1.0, 1.0)
+BAG_BLEND = (0.0, 0.6, 0.9, 1.0, 1.0, 1.0, 1.0)
 """Share of those cross-sections against the lips' own outline."""
+BAG_FOLLOWS = (0.95, 0.75, 0.45, 0.1, 0.0, 0.0, 0.0)
+"""Share of the lips' motion that the rows take part in; the rest is the skull's or the mandible's."""
 
 UPPER_TEETH = (8.5, 6.6, 7.6, 7.1, 6.8, 10.0, 9.6)
 LOWER_TEETH = (5.4, 5.9, 6.9, 7.1, 7.1, 11.0, 10.5)
@@ -23,8 +25,8 @@ LOWER_CROWNS = (8.8, 9.2, 10.2, 8.6, 8.0, 7.4, 7.0)
 """Heights of the crowns, mm."""
 THICKNESS = (1.6, 1.6, 2.4, 5.5, 6.5, 9.0, 9.0)
 """Of the biting edge, mm."""
-TEETH_BEHIND_LIPS = 0.0055
-OVERBITE = 0.0016
+TEETH_BEHIND_LIPS = 0.0074
+OVERBITE = 0.0022
 """Upper edge below the line where the lips meet, meters."""
 SAMPLES = 3
 """Columns per tooth."""
@@ -48,13 +50,22 @@ def bag(lips: Array) -> tuple[Array, Array]:
     ):
         height = np.where(np.sin(turn) > 0, above, below)
         section = np.stack([width * np.cos(turn), middle[1] + height * np.sin(turn)], 1)
-        # The lips' inner faces part a little at once, so that they have a thickness.
-        own = lips[:, :2] + np.stack([0 * turn, 0.3 * depth * np.sin(turn)], 1)
+        # Closed lips touch over their thickness and part behind it.
+        own = lips[:, :2] + np.stack([0 * turn, 0.3 * (depth - BAG_DEPTH[0]) * np.sin(turn)], 1)
         level = smoothstep(0.02, 0.05, np.array(depth))
         z = (1 - level) * lips[:, 2] + level * (lips[:, 2].mean()) - depth
         rows.append(np.concatenate([(1 - blend) * own + blend * section, z[:, None]], 1))
     end = np.array((0.0, middle[1], rows[-1][:, 2].mean() - 0.004))
     return np.array(rows), end
+
+
+def bag_jaw_share(columns: int) -> Array:
+    """[R, C] how far the bag's rows belong to the mandible: the lower half does, but not the throat."""
+    turn = np.pi / 2 + 2 * np.pi * np.arange(columns) / columns
+    lower = smoothstep(0.15, -0.45, np.sin(turn))
+    throat = smoothstep(0.058, 0.03, np.array(BAG_DEPTH))
+    out: Array = throat[:, None] * lower
+    return out
 
 
 def bag_triangles(lips: Index, first: int) -> tuple[Index, Array, Index]:
@@ -99,7 +110,7 @@ def teeth(lips: Array, upper: bool) -> Part:
     a, b = (0.0300, 0.0440) if upper else (0.0282, 0.0420)
     place, outward = _arch(arc, a, b)
     up = 1.0 if upper else -1.0
-    edge = middle[1] - OVERBITE + (0.0 if upper else 0.0006)
+    edge = middle[1] - OVERBITE + (0.0 if upper else 0.0012)
     # The curve of Spee: the molars' edges rise a little above the incisors'.
     edge_height = edge + 0.0015 * np.square(arc / borders[-1])
     crown = np.array(crowns)[tooth] - np.where(groove > 0, 0.0014, 0)
@@ -188,8 +199,9 @@ def tongue(lips: Array) -> tuple[Part, Array]:
     part = Part(vertices, triangles, uv, uv_triangles, np.full(count, "tongue"), mirror, weights)
     share = np.concatenate([np.repeat(along, TONGUE_COLUMNS), [0, 1]])
     reach = smoothstep(0.0, 1.0, share) * share**0.5
-    out = np.stack([0.06 * vertices[:, 0] * reach, (-0.006 * share**3 + 0.006 * np.sin(np.pi * share)) * reach,
-                    0.047 * reach], 1)  # fmt: skip
+    # It rises over the lower teeth and lip, then hangs down at the tip, and narrows on its way.
+    lift = 0.015 * smoothstep(0.15, 0.6, share) - 0.012 * smoothstep(0.6, 1.0, share)
+    out = np.stack([-0.15 * vertices[:, 0] * reach, lift, 0.047 * reach], 1)
     return part, out
 
 
