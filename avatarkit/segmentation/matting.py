@@ -23,6 +23,8 @@ class Matter(Protocol):
     """A person matting network; a context manager, since it may hold native resources."""
 
     name: str
+    side: int
+    """of the square image it works on, pixels; others are resized."""
 
     def __call__(self, image: Image) -> Float:
         """[GRID, GRID] float32 in [0, 1], the person in an sRGB image [H, W, 3]."""
@@ -39,6 +41,7 @@ class SelfieMatter:
     """MediaPipe's selfie segmenter (general model, 256 x 256), which comes with its wheel."""
 
     name = "selfie"
+    side = GRID
 
     def __init__(self) -> None:
         self._network: Any = None

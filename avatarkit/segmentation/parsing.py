@@ -35,10 +35,16 @@ class Sample:
     """[GRID, GRID] person matte."""
     face: Face
     frame_to_grid: NDArray[np.float64]
+    detail: Image
+    """[side, side, 3] the same view at the side the parser asks for."""
 
 
 class Parser(Protocol):
     """Gives class probabilities on the work grid."""
+
+    name: str
+    side: int
+    """of the image that ``probabilities`` looks at, pixels."""
 
     def learn(self, samples: Sequence[Sample]) -> None:
         """Adapt to the clip; called once, before the first ``probabilities``."""
@@ -56,6 +62,9 @@ class MeshParser:
     are refined on the clip itself by expectation maximization, so that a ponytail, a beard or a collar ends
     up where this person has it.
     """
+
+    name = "mesh"
+    side = GRID
 
     def __init__(self, rounds: int = 4) -> None:
         self.rounds = rounds

@@ -77,12 +77,12 @@ def segment(
     matter, parser = _back_ends(options)
     mattes: list[dict[str, bytes]] = [{} for _ in range(len(track))]
     with matter:
-        parser.learn(list(job.samples(matter)))
+        parser.learn(list(job.samples(matter, parser)))
         for done, (t, pictures) in enumerate(job.pictures(matter, parser), 1):
             mattes[t] = pictures
             if progress is not None:
                 progress({"stage": "segmenting", "step": done, "steps": len(track)})
-    made = {"tool": f"avatarkit {__version__}", "matting": matter.name, "parsing": options.parsing,
+    made = {"tool": f"avatarkit {__version__}", "matting": matter.name, "parsing": parser.name,
             "size": window.size, "steady": options.steady}  # fmt: skip
     return replace(track, mattes=mattes, meta={**track.meta, "segment": made})
 
@@ -136,7 +136,7 @@ class _Job:
     options: SegmentOptions
     inside: NDArray[np.bool_]
 
-    def samples(self, matter: Matter) -> Iterator[Sample]:
+    def samples(self, matter: Matter, parser: Parser) -> Iterator[Sample]:
         """A few frames spread over the clip to learn the color models on."""
         valid = np.flatnonzero(self.track.valid)
         valid = valid[self.track.frame[valid] < self.track.frame[valid[0]] + LEARN_SPAN]
@@ -145,8 +145,18 @@ class _Job:
         for index, frame in read_frames_at(self.source, at):
             face = self.geometry.face(at[index])
             if face is not None:
-                image = self.window.grid_of(frame)
-                yield Sample(image, matter(image), face, self.window.frame_to_grid)
+                views = self._views(frame, matter, parser)
+                yield Sample(
+                    views[GRID],
+                    matter(views[matter.side]),
+                    face,
+                    self.window.frame_to_grid,
+                    views[parser.side],
+                )
+
+    def _views(self, frame: Image, *networks: Matter | Parser) -> dict[int, Image]:
+        """The visible crop at the work grid's side and at those the networks ask for."""
+        return {side: self.window.grid_of(frame, side) for side in {GRID, *(n.side for n in networks)}}
 
     def pictures(self, matter: Matter, parser: Parser) -> Iterator[tuple[int, dict[str, bytes]]]:
         """(position in the track, PNG bytes by name) of every tracked frame, in order.
@@ -175,12 +185,13 @@ class _Job:
         at = {int(index): t for t, index in enumerate(self.track.frame)}
         for index, frame in read_frames_at(self.source, at):
             t = at[index]
-            image = self.window.grid_of(frame)
-            matte, face = matter(image), self.geometry.face(t)
+            views = self._views(frame, matter, parser)
+            image, matte, face = views[GRID], matter(views[matter.side]), self.geometry.face(t)
             layers = np.zeros((GRID, GRID, 4), np.uint8)
             layers[..., 0] = cv2.convertScaleAbs(matte, alpha=255)
             if face is not None:
-                classes = parser.probabilities(Sample(image, matte, face, self.window.frame_to_grid))
+                sample = Sample(image, matte, face, self.window.frame_to_grid, views[parser.side])
+                classes = parser.probabilities(sample)
                 layers[..., 1:] = cv2.convertScaleAbs(classes, alpha=255)[..., [SKIN, HAIR, CLOTH]]
             whole = self._whole(frame, matter) if t % WHOLE_EVERY == 0 else None
             waiting = _Waiting(t, self.window.canvas_of(frame), face, whole)

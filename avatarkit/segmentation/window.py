@@ -67,12 +67,12 @@ class Window:
         s = self.size / side
         return np.array([[s, 0, -x * s], [0, s, -y * s]])
 
-    def grid_of(self, frame: Image) -> Image:
-        """[GRID, GRID, 3] work-grid image of a frame [H, W, 3]."""
+    def grid_of(self, frame: Image, side: int = GRID) -> Image:
+        """[side, side, 3] the visible part of the crop of a frame [H, W, 3], by default on the work grid."""
         left, top, right, bottom = self.visible
         view = frame[top:bottom, left:right]
-        method = cv2.INTER_AREA if min(view.shape[:2]) >= GRID else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(view, (GRID, GRID), interpolation=method))
+        method = cv2.INTER_AREA if min(view.shape[:2]) >= side else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(view, (side, side), interpolation=method))
 
     def canvas_of(self, frame: Image) -> Image:
         """[size, size, 3] canvas of a frame [H, W, 3], the frame's edge pixels repeated beyond it."""
