@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 class HairStyle:
     """Lengths in meters, head space; colors linear."""
 
-    strands: int = 14000
+    strands: int = 15000
     points: int = 12
     part: float = 0.022
     """x of the parting: to the person's left of the middle."""
@@ -51,7 +51,7 @@ class Obstacle:
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
         height = np.einsum("ni,ni->n", points - self.vertices[index].mean(1), normal)
         short = clearance - height
-        moved: Array = points + np.where(short > 0, np.minimum(short, 0.02), hug * short)[:, None] * normal
+        moved: Array = points + np.where(short > 0, np.minimum(short, 0.012), hug * short)[:, None] * normal
         return moved
 
 
@@ -101,9 +101,9 @@ def bob(
     around /= np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-3)
     # at the forehead's edge the hair first rises back, so that it frames the face and does not cross it
     edge = np.clip((root[:, 2] - 0.005) / 0.03, 0, 1)
-    back = np.stack([side * (1 - 0.3 * edge), -0.30 - 1.1 * edge], 1)
+    back = np.stack([side * (1 - 0.6 * edge), -0.30 - 1.3 * edge], 1)
     flow = front[:, None] * back + (1 - front[:, None]) * around
-    comb = np.stack([(0.2 + 0.9 * top) * flow[:, 0], -0.6 + 0.9 * edge, (0.2 + 0.9 * top) * flow[:, 1]], 1)
+    comb = np.stack([(0.2 + 0.9 * top) * flow[:, 0], -0.6 + 1.0 * edge, (0.2 + 0.9 * top) * flow[:, 1]], 1)
     comb -= np.einsum("si,si->s", comb, normal)[:, None] * normal
     comb /= np.maximum(np.linalg.norm(comb, axis=1, keepdims=True), 1e-6)
     heading = comb + 0.28 * normal + 0.14 * clump + 0.05 * fine
@@ -115,8 +115,11 @@ def bob(
     gravity = np.array([0, -1.0, 0])
     points = [root.astype(np.float32)]
     for i in range(1, style.points):
-        fall = gravity + 0.10 * clump * np.array([1, 0, 1]) + 0.03 * fine * np.array([1, 0, 1])
-        heading = heading + 0.42 * fall
+        # combed at first, then left to its weight
+        held = np.clip(1.15 - i / 4.0, 0, 1) * (0.35 + 0.65 * front)[:, None]
+        fall = gravity + (comb - gravity) * held
+        fall = fall + (0.10 * clump + 0.03 * fine) * np.array([1, 0, 1])
+        heading = heading + 0.45 * fall
         heading /= np.linalg.norm(heading, axis=1, keepdims=True)
         lift = layer * min(1.0, 0.35 + 0.22 * i)
         spot = (points[-1] + step * heading).astype(np.float32)
@@ -127,11 +130,16 @@ def bob(
         points.append(spot)
     grown = np.stack(points, 1)
     colors = _colors(style, layer, clump, rng)
-    strands = Strands.rooted(vertices, triangle, weight, grown, _widths(style, rng), colors)
+    fine_edge = 0.4 + 0.6 * np.einsum("sk,sk->s", weight, scalp[triangle])[:, None]
+    width = _widths(style, rng) * np.maximum(fine_edge, np.linspace(0, 1, style.points) * 1.2)
+    strands = Strands.rooted(vertices, triangle, weight, grown, width, colors)
     strands = replace(strands, outward=obstacle.outward(grown))
     x, y, z = np.moveaxis(grown, -1, 0)
     choking = ((z > -0.075) & (np.abs(x) < 0.052) & (y < -0.070)).any(1)  # slid around to the front of the neck
-    return strands.chosen(~choking)
+    along = np.diff(grown, axis=1)
+    along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
+    kinked = ((along[:, 1:] * along[:, :-1]).sum(2) < 0.35).any(1)  # caught behind an ear
+    return strands.chosen(~(choking | kinked))
 
 
 def _off_the_face(points: Array) -> Array:
@@ -147,7 +155,7 @@ def _off_the_face(points: Array) -> Array:
 
 def _widths(style: HairStyle, rng: np.random.Generator) -> Array:
     s = np.linspace(0, 1, style.points)
-    taper = np.clip(0.75 + 1.2 * s, 0, 1) * np.clip(4.0 * (1.04 - s), 0.12, 1)
+    taper = np.clip(0.60 + 1.6 * s, 0, 1.35) * np.clip(3.5 * (1.04 - s), 0.12, 1)
     return style.width * (0.7 + 0.6 * rng.random((style.strands, 1))) * taper
 
 

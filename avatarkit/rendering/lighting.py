@@ -99,11 +99,12 @@ class Irradiance:
 
 
 def illuminate(
-    points: Array, normals: Array, casters: Array, triangles: Tensor, translucent: Array,
+    points: Array, normals: Array, casters: Array, triangles: Tensor, sharp: Tensor, translucent: Array,
     lights: tuple[Light, ...] = STUDIO, directions: int = 28, size: int = 144,
 ) -> Irradiance:  # fmt: skip
     """Light on ``points`` [N, 3] with ``normals`` [N, 3], shaded by the mesh ``casters``, ``triangles``.
 
+    Only the triangles ``sharp`` cast a shadow in the key light; all of them keep the ambient light out.
     ``translucent`` [N] in [0, 1] mixes plain Lambert with a wrapped profile per color channel, which is what
     subsurface scattering leaves of a terminator (after Penner, *Pre-Integrated Skin Shading*, 2011).
     """
@@ -123,10 +124,20 @@ def illuminate(
         towards = light.towards
         lit = np.clip((normals @ towards)[:, None] + wrap, 0, None) / (1 + wrap) ** 2
         if light.shadow:
-            shade = visibility(p, n, c, triangles, towards[None], 384, soft=0.005, reach=3)[0].numpy()
+            shade = visibility(p, n, c, sharp, towards[None], 384, lift=0.006, soft=0.010, reach=3)[0].numpy()
             key = shade
             lit = lit * shade[:, None] ** (1 - 0.35 * translucent[:, None] * np.array([1.0, 0.3, 0.0], np.float32))
         else:
             lit = lit * np.clip(1.5 * openness, 0, 1)[:, None]
         diffuse = diffuse + lit * np.array(light.color, np.float32)
     return Irradiance(diffuse.astype(np.float32), key, openness)
+
+
+def brightened(light: Irradiance, inner: NDArray[np.bool_], least: float = 0.22) -> Irradiance:
+    """``light`` with a floor under the ``inner`` vertices [V]: what wet red walls pass on to each other in a mouth."""
+    count = len(inner)
+    diffuse = light.diffuse.copy()
+    glow = np.array([1.0, 0.72, 0.66], np.float32) * least
+    reach = np.clip(0.25 + 2.0 * light.openness[:count], 0, 1)[:, None]
+    diffuse[:count] = np.where(inner[:, None], np.maximum(diffuse[:count], glow * reach), diffuse[:count])
+    return Irradiance(diffuse, light.key, light.openness)

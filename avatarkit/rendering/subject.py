@@ -47,7 +47,7 @@ class DemoSubject:
         full = hair.bob(rest, normals, head.triangles, hairy, obstacle, seed=seed)
         self.sweater = cloth.sweater(rest[head.region_mask(*(n for n in head.region_names if n in _BUST))])
         self.hair = self._seen(full)
-        self.hulls = full.thinned(40, 14.0)  # a few broad locks cast the hair's shadow
+        self.hulls = full.thinned(30, 20.0)  # a few broad locks cast the hair's shadow
         self.brows = hair.brows(head, seed)
         self.lashes = hair.lashes(head, seed)
         kinds = {name: i for i, name in enumerate(head.region_names)}
@@ -107,7 +107,10 @@ class DemoSubject:
         lock = strands.widened(lock, strands.tangents(lock), self.hulls.width) * _FLIP
         shadow = np.concatenate([solid, lock])
         translucent = np.concatenate([self.translucent, np.zeros(len(torso), np.float32)])
-        light = lighting.illuminate(studio, normals, shadow, self.casters, translucent)
+        light = lighting.illuminate(
+            studio, normals, shadow, self.casters, self.casters[: len(head.triangles)], translucent
+        )
+        light = lighting.brightened(light, self.inner)
         ribbons, ribbon_colors = self._ribbons(posed, pose)
         size = camera.scaled(camera.width * SUPERSAMPLING, camera.height * SUPERSAMPLING)
         pixels = _pixels(np.concatenate([studio * _FLIP, ribbons]), size)
