@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avatarkit.heads import cranium, eyes, mouth, uv
 from avatarkit.heads.arkit import INDEX, NAMES
 from avatarkit.heads.ears import left_ear
 from avatarkit.heads.extension import extension_map
 from avatarkit.heads.model import HeadModel
-from avatarkit.heads.parts import Array, Index, Part, closed_mirror, grid_uv, smoothstep
-from avatarkit.heads.regions import REGIONS, face_regions
-from avatarkit.heads.subdivide import boundary_loops, butterfly
+from avatarkit.heads.parts import Array, Index, Part, smoothstep
+from avatarkit.heads.regions import REGIONS
+from avatarkit.heads.skin import Skin, build_skin, eye_center
 
 VERSION = "1"
 """Of the geometry, as files that refer to the head name it."""
@@ -27,154 +28,9 @@ JAW_JOINT = (0.0, -0.042, -0.066)
 MANDIBLE = (152, 148, 377, 175, 171, 396, 199, 200, 18)
 """Landmarks over bone that moves with the mandible."""
 NECK_JOINT = (0.0, -0.105, -0.090)
-EYEBALL_CLEARANCE = 0.0006
-"""Meters of lid between its margin and the eyeball."""
-LARGEST_EYEBALL = 0.0125
 EAR_PLACE = (-0.013, -0.0345)
 """Concha's height, and its depth behind the oval's widest points, meters."""
 JAW_SHAPES = ("jawForward", "jawLeft", "jawOpen", "jawRight")
-
-
-@dataclass(frozen=True)
-class Skin:
-    """The connected skin: face, rings of the cranium, mouth bag and both sockets."""
-
-    vertices: Array
-    triangles: Index
-    uv: Array
-    uv_triangles: Index
-    region: np.ndarray[Any, np.dtype[np.str_]]
-    mirror: Index
-    face: int
-    """Vertices of the subdivided face, which come first."""
-    subdivision: Any
-    """CSR [face, 468]"""
-    lips: Index
-    """Border of the mouth from the middle of the upper lip."""
-    lids: Index
-    """Border of the left eye."""
-    radius: float
-    """Of the eyeballs."""
-    lining: Index
-    """Vertices of mouth bag and sockets, the last ones."""
-    follows: Any
-    """CSR [lining, face] how they take part in the motion of the lips and lids."""
-    jaw_share: Array
-    """[lining] how far the rest of their motion is the mandible's."""
-
-
-def _seam(loops: list[list[int]], start: int) -> Index:
-    """The border loop through ``start``, from it and against the triangles' direction."""
-    loop = next(loop for loop in loops if start in loop)[::-1]
-    at = loop.index(start)
-    return np.array(loop[at:] + loop[:at])
-
-
-def _following(loop: Index, shares: tuple[float, ...], count: int) -> Any:
-    """CSR [R * C + 1, count]: row r of the lining behind ``loop`` [C] takes ``shares[r]`` of its motion."""
-    from scipy.sparse import coo_matrix
-
-    value = np.repeat(shares, len(loop))
-    shape = (len(value) + 1, count)
-    return coo_matrix((value, (np.arange(len(value)), np.tile(loop, len(shares)))), shape=shape).tocsr()
-
-
-def eye_center(left: bool = True) -> Array:
-    """Center of an eyeball, from the interpupillary distance of the template."""
-    from avatarkit.heads.template import INTEROCULAR
-
-    return np.array((INTEROCULAR / 2 if left else -INTEROCULAR / 2, 0.0, 0.0))
-
-
-def build_skin() -> Skin:
-    """Face subdivided once and everything that is sewn to it."""
-    from avatarkit.heads.template import face_mirror, face_template, face_topology
-
-    from scipy.sparse import vstack
-    from scipy.spatial import cKDTree
-
-    coarse, flip = face_topology(), face_mirror()
-    subdivision, triangles, edges = butterfly(coarse, 468)
-    face = np.asarray(subdivision @ face_template())
-    count = len(face)
-    number = {tuple(edge): 468 + i for i, edge in enumerate(edges.tolist())}
-    mirror = np.concatenate([flip, [number[tuple(sorted(flip[edge].tolist()))] for edge in edges]])
-    loops = boundary_loops(triangles)
-    oval, lips, lids = _seam(loops, 10), _seam(loops, 13), _seam(loops, 263)
-    columns = len(oval)
-
-    rings = cranium.rings(face[oval])
-    ring_triangles = cranium.grid_triangles(oval, count)
-    vertices = np.concatenate([face, rings.reshape(-1, 3)])
-    away = cKDTree(face[oval]).query(vertices)[0]
-    rim = np.arange(len(vertices) - columns, len(vertices))
-    vertices = cranium.faired(vertices, np.concatenate([triangles, ring_triangles]), count, rim, away)
-    mirror_rings = count + closed_mirror(cranium.ROWS, columns)
-    mirror = np.concatenate([mirror, mirror_rings])
-    vertices = (vertices + vertices[mirror] * (-1, 1, 1)) / 2
-
-    face_uv = uv.placed("face", uv.flattened(face, triangles, oval))
-    rows = vertices[np.concatenate([oval, np.arange(count, len(vertices))])].reshape(-1, columns, 3)
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(1))])
-    ring_uv, ring_uv_triangles = grid_uv(cranium.ROWS + 1, columns, True, heights=1 - length / length[-1])
-    charts = [(face_uv, triangles), (uv.placed("cranium", ring_uv), ring_uv_triangles)]
-    pieces: list[Index] = [triangles, ring_triangles]
-    spans = (cranium.SCALP_ROWS, cranium.NECK_ROWS, cranium.SHOULDER_ROWS)
-    region = [face_regions(triangles, count, edges),
-              np.repeat(["scalp", "neck", "torso"], [columns * span for span in spans])]  # fmt: skip
-
-    bag_rows, bag_end = mouth.bag(face[lips])
-    first = len(vertices)
-    bag_triangles, bag_uv, bag_uv_triangles = mouth.bag_triangles(lips, first)
-    vertices = np.concatenate([vertices, bag_rows.reshape(-1, 3), bag_end[None]])
-    mirror = np.concatenate([mirror, first + closed_mirror(len(bag_rows), len(lips)), [len(vertices) - 1]])
-    lining = first
-    sewn = [(lips, mouth.BAG_FOLLOWS)]
-    pieces.append(bag_triangles)
-    charts.append((uv.placed("bag", bag_uv), bag_uv_triangles))
-    region.append(np.full(len(vertices) - first, "mouth"))
-
-    center = eye_center()
-    radius = np.linalg.norm(face[lids] - center, axis=1).min() - EYEBALL_CLEARANCE
-    radius = min(float(radius), LARGEST_EYEBALL)
-    rows, end = eyes.socket(face[lids], center, radius)
-    size = rows.shape[0] * rows.shape[1] + 1
-    first = len(vertices)
-    for side, loop in ((1, lids), (-1, mirror[lids])):
-        at = len(vertices)
-        names = np.concatenate([loop, np.arange(at, at + size)])
-        socket_triangles, socket_uv, socket_uv_triangles = eyes.socket_triangles(names, len(lids))
-        if side < 0:
-            socket_triangles = socket_triangles[:, ::-1]
-            socket_uv_triangles = socket_uv_triangles[:, ::-1]
-            socket_uv = socket_uv * (-1, 1) + (1, 0)
-        vertices = np.concatenate([vertices, np.concatenate([rows.reshape(-1, 3), end[None]]) * (side, 1, 1)])
-        sewn.append((loop, eyes.SOCKET_FOLLOWS))
-        pieces.append(socket_triangles)
-        charts.append(
-            (uv.placed("socketLeft" if side > 0 else "socketRight", socket_uv), socket_uv_triangles)
-        )
-        region.append(np.full(size, "sockets"))
-    both = first + np.arange(2 * size)
-    mirror = np.concatenate([mirror, np.roll(both, size)])
-
-    offsets = np.concatenate([[0], np.cumsum([len(chart) for chart, _ in charts])])
-    return Skin(
-        vertices=vertices,
-        triangles=np.concatenate(pieces),
-        uv=np.concatenate([chart for chart, _ in charts]),
-        uv_triangles=np.concatenate([t + o for (_, t), o in zip(charts, offsets, strict=False)]),
-        region=np.concatenate(region),
-        mirror=mirror,
-        face=count,
-        subdivision=subdivision,
-        lips=lips,
-        lids=lids,
-        radius=radius,
-        lining=np.arange(lining, len(vertices)),
-        follows=vstack([_following(loop, shares, count) for loop, shares in sewn]).tocsr(),
-        jaw_share=np.concatenate([mouth.bag_jaw_share(len(lips)).ravel(), np.zeros(1 + 2 * size)]),
-    )
 
 
 def jaw_motion(points: Array, bone: Array, motion: Array) -> Array:
@@ -211,17 +67,65 @@ def _with_ears(skin: Skin) -> tuple[Skin, Part]:
     return replace(skin, vertices=vertices), ear
 
 
-def _skin_weights(skin: Skin, open_jaw: Array) -> Array:
-    """Skinning [N, 5] of the skin: torso by height along the neck, jaw by what ``open_jaw`` [N, 3] moves."""
-    chin = skin.vertices[list(MANDIBLE)]
-    rigid_motion = jaw_motion(skin.vertices, chin, open_jaw[list(MANDIBLE)])
-    share = (open_jaw * rigid_motion).sum(1) / np.maximum((rigid_motion**2).sum(1), 1e-8)
-    torso = cranium.neck_weight(skin.vertices)
-    torso[: skin.face] = 0
-    torso[~np.isin(skin.region, ("scalp", "neck", "torso"))] = 0
-    jaw = np.clip(share, 0, 1) * (1 - torso)
-    jaw[jaw < 1e-3] = 0
-    return np.stack([1 - torso - jaw, torso, jaw, 0 * jaw, 0 * jaw], 1)
+def _torso_share(skin: Skin) -> Array:
+    """[N] of the skinning: by height along the neck, none on the face and inside of it."""
+    outside = np.isin(skin.region, ("scalp", "neck", "torso"))
+    share: Array = np.where(outside, cranium.neck_weight(skin.vertices), 0.0)
+    return share
+
+
+def _jaw_share(skin: Skin, jaw_open: Array) -> Array:
+    """[N] how far the displacement ``jaw_open`` [N, 3] of the skin is that of the mandible."""
+    bone = list(MANDIBLE)
+    rigid = jaw_motion(skin.vertices, skin.vertices[bone], jaw_open[bone])
+    share: Array = np.clip((jaw_open * rigid).sum(1) / np.maximum((rigid**2).sum(1), 1e-8), 0, 1)
+    return np.where(share < 1e-3, 0, share)
+
+
+def _assembled(skin: Skin, pieces: dict[str, Part]) -> HeadModel:
+    """Skin and loose ``pieces`` (by chart name) in one mesh, still without expressions."""
+    parts, first = list(pieces.values()), len(skin.vertices)
+    starts = np.cumsum([first, *(len(part.vertices) for part in parts)])
+    start = dict(zip(pieces, starts[:-1], strict=True))
+    other = {"Left": "Right", "Right": "Left"}
+    twin = {
+        name: name[: -len(side)] + other[side] for name in pieces for side in other if name.endswith(side)
+    }
+    mirror = np.concatenate([skin.mirror, *(p.mirror + start[twin.get(k, k)] for k, p in pieces.items())])
+    vertices = np.concatenate([skin.vertices, *(part.vertices for part in parts)])
+    vertices = (vertices + vertices[mirror] * (-1, 1, 1)) / 2
+    region = np.concatenate([skin.region, *(part.region for part in parts)])
+    torso, none = _torso_share(skin), np.zeros(first)
+    weights = np.concatenate(
+        [np.stack([1 - torso, torso, none, none, none], 1), *(part.weights for part in parts)]
+    )
+    texture = np.cumsum([len(skin.uv), *(len(part.uv) for part in parts)])
+    # twin() reverses the order +x, +y, -x, -y of the iris' points into -x, +y, +x, -y.
+    iris = np.array(eyes.iris_vertices())
+    landmarks = [np.arange(468), start["eyeRight"] + iris[[0, 3, 2, 1, 4]], start["eyeLeft"] + iris]
+    return HeadModel(
+        name="builtin",
+        version=VERSION,
+        vertices=vertices.astype(np.float32),
+        triangles=_joined(skin.triangles, [part.triangles for part in parts], starts),
+        shapes=np.zeros((len(NAMES), len(vertices), 3), np.float32),
+        expression_names=NAMES,
+        joints=np.array((NECK_JOINT, JAW_JOINT, eye_center(), eye_center(left=False)), np.float32),
+        skinning=weights.astype(np.float32),
+        uv=np.concatenate([skin.uv, *(uv.placed(k, p.uv) for k, p in pieces.items())]).astype(np.float32),
+        uv_triangles=_joined(skin.uv_triangles, [part.uv_triangles for part in parts], texture),
+        region=np.array([REGIONS.index(name) for name in region], np.uint8),
+        region_names=REGIONS,
+        mirror=mirror.astype(np.int32),
+        landmarks=np.concatenate(landmarks).astype(np.int32),
+    )
+
+
+def _joined(first: Index, others: list[Index], starts: Index) -> NDArray[np.int32]:
+    """Triangles of all pieces with the indices of each shifted to its start."""
+    return np.concatenate([first, *(part + at for part, at in zip(others, starts, strict=False))]).astype(
+        np.int32
+    )
 
 
 def build() -> HeadModel:
@@ -238,69 +142,28 @@ def build() -> HeadModel:
         "upperTeeth": mouth.teeth(lips, upper=True), "lowerTeeth": mouth.teeth(lips, upper=False),
         "tongue": tongue, "earLeft": ear, "earRight": ear.twin(),
     }  # fmt: skip
-    start = dict(
-        zip(
-            pieces, np.cumsum([len(skin.vertices), *(len(p.vertices) for p in pieces.values())]), strict=False
-        )
-    )
-    twin = {"eyeLeft": "eyeRight", "eyeRight": "eyeLeft", "earLeft": "earRight", "earRight": "earLeft"}
-    texture = np.cumsum([len(skin.uv), *(len(p.uv) for p in pieces.values())])
-    vertices = np.concatenate([skin.vertices, *(p.vertices for p in pieces.values())])
-    region = np.concatenate([skin.region, *(p.region for p in pieces.values())])
-    mirror = np.concatenate([skin.mirror, *(p.mirror + start[twin.get(k, k)] for k, p in pieces.items())])
-    vertices = (vertices + vertices[mirror] * (-1, 1, 1)) / 2
-    weights = np.concatenate(
-        [np.tile((1.0, 0, 0, 0, 0), (len(skin.vertices), 1)), *(p.weights for p in pieces.values())]
-    )
-    # twin() reverses the order +x, +y, -x, -y of the iris' points into -x, +y, +x, -y.
-    iris = eyes.iris_vertices()
-    right = (iris[0], iris[3], iris[2], iris[1], iris[4])
-    head = HeadModel(
-        name="builtin",
-        version=VERSION,
-        vertices=vertices.astype(np.float32),
-        triangles=np.concatenate(
-            [skin.triangles, *(p.triangles + start[k] for k, p in pieces.items())]
-        ).astype(np.int32),
-        shapes=np.zeros((len(NAMES), len(vertices), 3), np.float32),
-        expression_names=NAMES,
-        joints=np.array((NECK_JOINT, JAW_JOINT, eye_center(), eye_center(left=False)), np.float32),
-        skinning=weights.astype(np.float32),
-        uv=np.concatenate([skin.uv, *(uv.placed(k, p.uv) for k, p in pieces.items())]).astype(np.float32),
-        uv_triangles=np.concatenate(
-            [
-                skin.uv_triangles,
-                *(p.uv_triangles + at for p, at in zip(pieces.values(), texture, strict=False)),
-            ]
-        ).astype(np.int32),
-        region=np.array([REGIONS.index(name) for name in region], np.uint8),
-        region_names=REGIONS,
-        mirror=mirror.astype(np.int32),
-        landmarks=np.array(
-            [*range(468), *(start["eyeRight"] + v for v in right), *(start["eyeLeft"] + v for v in iris)],
-            np.int32,
-        ),
-    )
-    head.skinning[: len(skin.vertices), 1] = cranium.neck_weight(skin.vertices)  # tells what stays still
+    head = _assembled(skin, pieces)
+
     face = face_shapes(face_template(), face_topology())
     shape_map = _lined(extension_map(head, anchored=True, fine=skin.subdivision), skin)
-    spread = (shape_map @ np.moveaxis(face, 0, 1).reshape(468, -1)).reshape(len(vertices), len(NAMES), 3)
+    spread = (shape_map @ np.moveaxis(face, 0, 1).reshape(468, -1)).reshape(len(head), len(NAMES), 3)
     shapes = np.moveaxis(spread, 1, 0).astype(np.float64)
-    skinning = weights.copy()
-    skinning[: len(skin.vertices)] = _skin_weights(skin, shapes[INDEX["jawOpen"], : len(skin.vertices)])
-    mandible = np.flatnonzero(
-        np.concatenate([np.zeros(len(skin.vertices)), weights[len(skin.vertices) :, 2]])
-    )
-    bone = face_template()[list(MANDIBLE)]
+    mandible = np.flatnonzero(head.skinning[:, 2])
     shapes[:, mandible] = 0
     apart = (1 - np.asarray(skin.follows.sum(1))) * skin.jaw_share[:, None]
+    bone, points = face_template()[list(MANDIBLE)], head.vertices.astype(np.float64)
     for name in JAW_SHAPES:
         motion = face[INDEX[name]][list(MANDIBLE)]
-        shapes[INDEX[name], mandible] = jaw_motion(vertices[mandible], bone, motion)
-        shapes[INDEX[name], skin.lining] += apart * jaw_motion(vertices[skin.lining], bone, motion)
-    tongue_at = start["tongue"] + np.arange(len(tongue.vertices))
-    shapes[INDEX["tongueOut"], tongue_at] += tongue_out
-    head = replace(head, shapes=shapes.astype(np.float32), skinning=skinning.astype(np.float32))
+        shapes[INDEX[name], mandible] = jaw_motion(points[mandible], bone, motion)
+        shapes[INDEX[name], skin.lining] += apart * jaw_motion(points[skin.lining], bone, motion)
+    shapes[INDEX["tongueOut"], head.region_mask("tongue")] += tongue_out
+
+    skinning = head.skinning.copy()
+    cover = slice(len(skin.vertices))
+    jaw = _jaw_share(skin, shapes[INDEX["jawOpen"], cover]) * (1 - skinning[cover, 1])
+    skinning[cover, 2] = jaw
+    skinning[cover, 0] = 1 - jaw - skinning[cover, 1]
+    head = replace(head, shapes=shapes.astype(np.float32), skinning=skinning)
     identity_map = extension_map(head, anchored=False, fine=skin.subdivision)
     return replace(head, identity_map=identity_map, shape_map=shape_map)
 
