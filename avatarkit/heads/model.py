@@ -147,9 +147,9 @@ class HeadModel:
         """Joints [4, 3] of the personal head ``neutral`` [V, 3]: each moves with the vertices it turns."""
         shift = np.asarray(neutral, np.float32) - self.vertices
         joints = self.joints.copy()
-        for joint in range(1, len(JOINTS)):
+        for joint in range(len(JOINTS)):
             weights = np.where(self.skinning[:, joint + 1] > 0.99, 1.0, 0.0)
-            if joint == 1 or weights.sum() == 0:  # the mandible's hinge sits at the skull, before the ear
+            if JOINTS[joint] in ("neck", "jaw") or weights.sum() == 0:  # hinges lie apart from what they turn
                 weights = np.exp(-np.square((self.vertices - self.joints[joint]) / 0.05).sum(-1) / 2)
             joints[joint] += (weights @ shift / max(float(weights.sum()), 1e-6)).astype(np.float32)
         return joints
