@@ -1,0 +1,117 @@
+"""Expression coefficients in [0, 1]: sparse, smooth in time, solved for many frames at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.tracking.camera import Linearized
+
+Float = NDArray[np.float32]
+
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+"""Entries of a symmetric 3 x 3 matrix in the order they are stored here."""
+
+
+class Products:
+    """Pairwise products of the shapes, so that every frame's normal matrix is one row of a matrix product.
+
+    The normal matrix of the coefficients is sum_p B_p^T M_p B_p with M_p = A_p^T W_p A_p a symmetric 3 x 3
+    matrix per landmark, A_p the 2 x 3 derivative of the projection. It is linear in M, and what multiplies M
+    depends on the shapes only: [E (E + 1) / 2, 6 P] once, instead of a Jacobian per frame.
+    """
+
+    def __init__(self, shapes: Float) -> None:
+        count, points, _ = shapes.shape
+        self.flat = np.ascontiguousarray(shapes.reshape(count, -1), np.float32)
+        self.count = count
+        row, column = np.triu_indices(count)
+        table = np.empty((len(row), len(PAIRS), points), np.float32)
+        for k, (a, b) in enumerate(PAIRS):
+            table[:, k] = shapes[row, :, a] * shapes[column, :, b]
+            if a != b:
+                table[:, k] += shapes[row, :, b] * shapes[column, :, a]
+        self.table = table.reshape(len(row), -1)
+        full = np.zeros((count, count), np.int64)
+        full[row, column] = full[column, row] = np.arange(len(row))
+        self.full = full
+
+    def normal(self, moment: Float) -> Float:
+        """[E, E, N] normal matrices for ``moment`` [N, 6, P]."""
+        upper = self.table @ moment.reshape(len(moment), -1).T
+        return np.ascontiguousarray(upper[self.full])
+
+    def gradient(self, pull: Float) -> Float:
+        """[E, N] descent direction for ``pull`` [N, P, 3] = A^T W r."""
+        return np.ascontiguousarray(self.flat @ pull.reshape(len(pull), -1).T)
+
+
+def moments(linear: Linearized, rotation: Float, weight: Float) -> tuple[Float, Float]:
+    """Per landmark M = A^T W A as [N, 6, P] and A^T W r as [N, P, 3], for weights [N, P]."""
+    first, second = linear.by_point(rotation)
+    moment = np.empty((len(weight), len(PAIRS), weight.shape[1]), np.float32)
+    one, two = first * weight[..., None], second * weight[..., None]
+    for k, (a, b) in enumerate(PAIRS):
+        np.multiply(one[..., a], first[..., b], out=moment[:, k])
+        moment[:, k] += two[..., a] * second[..., b]
+    pull = one * linear.residual[..., :1] + two * linear.residual[..., 1:]
+    return moment, pull
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is expected of coefficients before a frame is seen, in solver units squared."""
+
+    sparse: Float
+    """[E] weight of sum |w|: keeps constant expression from standing in for identity."""
+    ridge: Float
+    """[E] weight of half the sum of w^2: shares motion among shapes that do nearly the same."""
+    steady: float
+    """weight of half the squared first differences over time."""
+    jump: float
+    """difference between frames at which real motion is assumed and smoothing lets go."""
+    free: NDArray[np.bool_]
+    """[E] which coefficients are solved for; the others stay as they are."""
+
+
+def descend(
+    normal: Float,
+    gradient: Float,
+    w: Float,
+    before: Float,
+    after: Float,
+    link: tuple[Float, Float],
+    prior: Prior,
+    sweeps: int,
+) -> Float:
+    """Minimize the box-constrained quadratic of N frames by cyclic coordinate descent; returns [E, N].
+
+    The energy is 1/2 d'H d - g'd with d the change from ``w`` [E, N], plus ``prior``; ``normal`` [E, E, N],
+    ``gradient`` [E, N]. ``before`` and ``after`` [E, N] are the coefficients of the neighboring frames and
+    ``link`` their [N] weights (0 at cuts). Coordinate steps are exact for the box and the L1 term; every one
+    of them lowers the energy, so no step can diverge as clamped Gauss-Newton steps do.
+    """
+    w = w.copy()
+    slope = -gradient
+    pull_before = prior.steady * link[0] / (1.0 + np.square((w - before) / prior.jump))
+    pull_after = prior.steady * link[1] / (1.0 + np.square((w - after) / prior.jump))
+    target = (pull_before * before + pull_after * after).astype(np.float32)
+    hold = (pull_before + pull_after).astype(np.float32)
+    chosen = np.flatnonzero(prior.free)
+    diagonal = {j: normal[j, j] + hold[j] + prior.ridge[j] + np.float32(1e-6) for j in chosen}
+    for _ in range(sweeps):
+        largest = np.float32(0)
+        for j in chosen:
+            total = slope[j] + (hold[j] + prior.ridge[j]) * w[j] - target[j] + prior.sparse[j]
+            value = np.clip(w[j] - total / diagonal[j], 0.0, 1.0)
+            change = value - w[j]
+            biggest = np.abs(change).max(initial=0.0)
+            if biggest > 1e-5:
+                slope += normal[j] * change
+                w[j] = value
+                largest = max(largest, biggest)
+        if largest < 1e-3:
+            break
+    return w

@@ -1,0 +1,228 @@
+"""Landmark detectors: one face mesh in, 478 points out, whatever found them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.files.errors import AvatarkitError, UsageError
+from avatarkit.heads.landmarks import COUNT
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+MOST_FACES = 4
+"""Faces looked for where more than one person is in the picture."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face."""
+
+    points: Float
+    """[478, 3]: x, y in pixels of the image, z relative in pixels (negative towards the camera); NaN: not given."""
+    scores: Float | None = None
+    """[52] expression scores of detectors that give them, in ``arkit.NAMES`` order."""
+
+    @property
+    def box(self) -> tuple[float, float, float]:
+        """Center x, y and size (root of the area) of the face, pixels."""
+        low, high = np.nanmin(self.points[:, :2], 0), np.nanmax(self.points[:, :2], 0)
+        middle = (low + high) / 2
+        return float(middle[0]), float(middle[1]), float(np.sqrt(np.prod(high - low)))
+
+
+class LandmarkDetector(Protocol):
+    """Finds faces in the frames of a clip, one after the other."""
+
+    name: str
+
+    def detect(self, image: Image) -> list[Face]:
+        """The faces in the next frame, [H, W, 3] uint8 sRGB; an empty list where there is none."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the frames before: the next one shows something else (a cut)."""
+        ...
+
+    def close(self) -> None:
+        """Free what the detector holds."""
+        ...
+
+
+class FaceMesh:
+    """mediapipe's Face Mesh with irises, from the models in its wheel (Kartynnik et al. 2019, Grishchenko et al. 2020).
+
+    Follows a face from frame to frame. ``most``: faces looked for. Where nothing is found in the whole frame,
+    the detector for distant faces looks again and its finding is enlarged (``most`` = 1 only).
+    """
+
+    name = "mediapipe"
+
+    def __init__(self, most: int = 1) -> None:
+        with _silenced():
+            from mediapipe.python.solutions.face_mesh import FaceMesh as Graph
+
+            self._graph = _warmed(Graph(static_image_mode=False, max_num_faces=most, refine_landmarks=True))
+        self.most = most
+        self._still: Any = None
+        self._far: Any = None
+        self._found = False
+
+    def detect(self, image: Image) -> list[Face]:
+        """See ``LandmarkDetector``."""
+        found = self._run(self._graph, image)
+        if not found and self.most == 1:
+            found = self._distant(image)
+        return found
+
+    def _run(self, graph: Any, image: Image) -> list[Face]:
+        image = np.ascontiguousarray(image)
+        image.flags.writeable = False  # passed on without a copy
+        # the first face brings one more note of mediapipe's, on crops that are not square
+        with contextlib.nullcontext() if self._found else _silenced():
+            result = graph.process(image)
+        self._found = self._found or bool(result.multi_face_landmarks)
+        height, width = image.shape[:2]
+        return [_face(found.landmark, width, height) for found in result.multi_face_landmarks or ()]
+
+    def _distant(self, image: Image) -> list[Face]:
+        if self._far is None:
+            with _silenced():
+                from mediapipe.python.solutions.face_detection import FaceDetection
+                from mediapipe.python.solutions.face_mesh import FaceMesh as Graph
+
+                self._far = _warmed(FaceDetection(min_detection_confidence=0.6, model_selection=1))
+                self._still = _warmed(Graph(static_image_mode=True, max_num_faces=1, refine_landmarks=True))
+        seen = self._far.process(np.ascontiguousarray(image)).detections or ()
+        height, width = image.shape[:2]
+        faces = []
+        for one in sorted(seen, key=lambda d: -d.location_data.relative_bounding_box.width):
+            box = one.location_data.relative_bounding_box
+            size = 2.2 * max(box.width * width, box.height * height)
+            x = round((box.xmin + box.width / 2) * width - size / 2)
+            y = round((box.ymin + box.height / 2) * height - size / 2)
+            left, top = max(x, 0), max(y, 0)
+            window = image[top : max(y + round(size), 0), left : max(x + round(size), 0)]
+            if min(window.shape[:2]) < 16:
+                continue
+            faces += [
+                Face(face.points + np.array([left, top, 0], np.float32))
+                for face in self._run(self._still, window)
+            ]
+            if faces:
+                break
+        return faces
+
+    def reset(self) -> None:
+        """See ``LandmarkDetector``."""
+        with _silenced():
+            self._graph.reset()
+            _warmed(self._graph)
+
+    def close(self) -> None:
+        """See ``LandmarkDetector``."""
+        for graph in (self._graph, self._still, self._far):
+            if graph is not None:
+                graph.close()
+
+
+def _face(landmarks: Any, width: int, height: int) -> Face:
+    points = np.array([(p.x, p.y, p.z) for p in landmarks], np.float32)
+    return Face(points * np.array([width, height, width], np.float32))
+
+
+class FaceCounter:
+    """Counts the people in a picture with mediapipe's short-range face detector (BlazeFace, 2 ms)."""
+
+    def __init__(self) -> None:
+        self._graph: Any = None
+
+    def __enter__(self) -> FaceCounter:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._graph is not None:
+            self._graph.close()
+
+    def count(self, image: Image) -> int:
+        """Faces in ``image`` [H, W, 3] that are at least a third of the largest one's size."""
+        if self._graph is None:
+            with _silenced():
+                from mediapipe.python.solutions.face_detection import FaceDetection
+
+                self._graph = _warmed(FaceDetection(min_detection_confidence=0.6, model_selection=0))
+        found = self._graph.process(np.ascontiguousarray(image)).detections or ()
+        widths = [one.location_data.relative_bounding_box.width for one in found]
+        return sum(width >= max(widths) / 3 for width in widths)
+
+
+def open_detector(name: str, landmarker: Path | None, most: int = 1) -> LandmarkDetector:
+    """The detector called ``name``: mediapipe (the mesh in its wheel), landmarker or face-alignment.
+
+    A ``landmarker`` task file chooses that detector. Raises UsageError for an unknown name, AvatarkitError
+    where what it needs is not there.
+    """
+    if name not in NAMES:
+        raise UsageError(f"unknown detector '{name}': choose one of {', '.join(NAMES)}")
+    if landmarker is not None and name == "face-alignment":
+        raise UsageError(f"--landmarker FILE does not go with --detector {name}: leave one of them out")
+    if name == "face-alignment":
+        from avatarkit.tracking.alignment import FaceAlignment
+
+        return FaceAlignment(most)
+    if landmarker is not None or name == "landmarker":
+        from avatarkit.tracking.landmarker import FaceLandmarker, task_file
+
+        return FaceLandmarker(landmarker or task_file(), most)
+    return FaceMesh(most)
+
+
+NAMES = ("mediapipe", "landmarker", "face-alignment")
+
+
+def _warmed(graph: Any) -> Any:
+    """``graph`` after an empty picture: mediapipe opens its models, and chatters about it, in other threads."""
+    graph.process(np.zeros((64, 64, 3), np.uint8))
+    return graph
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep mediapipe's C++ start-up chatter, which ignores Python's logging, off standard error.
+
+    Its messages are no warnings a user could act on; errors arrive as exceptions. Only loading is
+    covered.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(quiet, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(quiet)
+
+
+def check_points(points: Float, source: str) -> Float:
+    """``points`` when they are [478, 3]; a model of another mesh raises AvatarkitError."""
+    if points.shape != (COUNT, 3):
+        raise AvatarkitError(
+            f"{source}: gives {len(points)} landmarks, {COUNT} are needed: another model's file?"
+        )
+    return points

@@ -1,0 +1,208 @@
+"""One person's landmarks through a clip: which face, where the cuts are, which frames hold none."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.heads.landmarks import COUNT
+from avatarkit.tracking.detectors import MOST_FACES, Face, LandmarkDetector
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+LOOK_AROUND = 50
+"""Frames between looks for more than one person."""
+FORGET = 15
+"""Frames after which a face that was lost is looked for anywhere, not only where it was."""
+
+
+@dataclass
+class Sightings:
+    """What the detector saw of one person in T frames."""
+
+    frame: list[int] = field(default_factory=list)
+    points: list[Float] = field(default_factory=list)
+    """T x [478, 3] pixels, NaN where no face was found."""
+    scores: list[Float | None] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    """rows (not frame numbers) that begin a new shot."""
+    people: int = 1
+    """most faces seen in one frame."""
+
+    def linked(self) -> NDArray[np.bool_]:
+        """[T] whether a row continues the one before: both hold a face and there is no cut between them."""
+        found = np.array([not np.isnan(p[0, 0]) or not np.isnan(p).all() for p in self.points], bool)
+        joined = found.copy()
+        joined[1:] &= found[:-1]
+        joined[:1] = False
+        joined[self.cuts] = False
+        return joined
+
+
+def follow(
+    frames: Iterable[tuple[int, Image]],
+    open_detector: Callable[[int], LandmarkDetector],
+    count_faces: Callable[[Image], int],
+    face: str,
+    report: Callable[[int], None],
+) -> Sightings:
+    """Detect one person in all ``frames``.
+
+    ``open_detector(most)`` opens a detector for up to ``most`` faces: several are looked for only when
+    ``count_faces`` has seen more than one person, since every further face costs. ``report`` is called with the
+    number of frames done.
+    """
+    seen, cutter, chooser = Sightings(), Cutter(), Chooser(face)
+    many = face.isdecimal() and int(face) > 1
+    detector = open_detector(MOST_FACES if many else 1)
+    try:
+        for row, (index, image) in enumerate(_ahead(frames)):
+            cut = cutter.cut(image)
+            if cut:
+                seen.cuts.append(row)
+                detector.reset()
+                chooser.forget()
+            if not many and (cut or row % LOOK_AROUND == 0) and count_faces(image) > 1:
+                many = True
+                detector.close()
+                detector = open_detector(MOST_FACES)
+            faces = detector.detect(image)
+            seen.people = max(seen.people, len(faces))
+            chosen = chooser.choose(faces, image.shape[1], image.shape[0])
+            seen.frame.append(index)
+            seen.points.append(np.full((COUNT, 3), np.nan, np.float32) if chosen is None else chosen.points)
+            seen.scores.append(None if chosen is None else chosen.scores)
+            report(row + 1)
+    finally:
+        detector.close()
+    return seen
+
+
+class Cutter:
+    """Finds jump cuts: a change of the whole picture far above that of the frames before."""
+
+    LEAST = 7.0
+    """Grey levels of mean change below which nothing is a cut."""
+    ABOVE = 5.0
+    """Times the usual change."""
+
+    def __init__(self) -> None:
+        self._last: Float | None = None
+        self._changes: deque[float] = deque(maxlen=12)
+
+    def cut(self, image: Image) -> bool:
+        """Whether the next frame ``image`` [H, W, 3] begins a new shot."""
+        small = _thumbnail(image)
+        last, self._last = self._last, small
+        if last is None:
+            return False
+        change = float(np.abs(small - last).mean())
+        usual = float(np.median(self._changes)) if self._changes else 0.0
+        cut = change > max(self.LEAST, self.ABOVE * usual) if self._changes else change > 4 * self.LEAST
+        if cut:
+            self._changes.clear()
+        else:
+            self._changes.append(change)
+        return cut
+
+
+def _thumbnail(image: Image) -> Float:
+    """A grey picture [24, 24]-ish of block means, from every few pixels."""
+    step = max(min(image.shape[:2]) // 96, 1)
+    grey = image[::step, ::step].astype(np.float32).mean(-1)
+    rows, columns = (max(size // 24, 1) for size in grey.shape)
+    grey = grey[: grey.shape[0] // rows * rows, : grey.shape[1] // columns * columns]
+    return grey.reshape(grey.shape[0] // rows, rows, -1, columns).mean((1, 3))
+
+
+class Chooser:
+    """Keeps to one person: first by the user's rule, then by being where they were a frame ago."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        self.forget()
+
+    def forget(self) -> None:
+        """The next face is chosen by the rule again."""
+        self._last: tuple[float, float, float] | None = None
+        self._missing = 0
+
+    def choose(self, faces: list[Face], width: int, height: int) -> Face | None:
+        """The person's face among ``faces`` of an image of that size, or None."""
+        if self._last is not None and self._missing > FORGET:
+            self.forget()
+        chosen = self._by_rule(faces, width, height) if self._last is None else self._by_place(faces)
+        if chosen is None:
+            self._missing += 1
+        else:
+            self._last, self._missing = chosen.box, 0
+        return chosen
+
+    def _by_rule(self, faces: list[Face], width: int, height: int) -> Face | None:
+        if not faces:
+            return None
+        if self.rule == "largest":
+            return max(faces, key=lambda f: f.box[2])
+        if self.rule == "center":
+            return min(faces, key=lambda f: float(np.hypot(f.box[0] - width / 2, f.box[1] - height / 2)))
+        number = int(self.rule)
+        ordered = sorted(faces, key=lambda f: f.box[0])
+        return ordered[number - 1] if number <= len(ordered) else None
+
+    def _by_place(self, faces: list[Face]) -> Face | None:
+        assert self._last is not None
+        x, y, size = self._last
+        reach = 0.5 * size * (1 + self._missing)
+
+        def far(face: Face) -> float:
+            return float(np.hypot(face.box[0] - x, face.box[1] - y))
+
+        near = [f for f in faces if far(f) < reach and 0.6 < f.box[2] / size < 1.6]
+        return min(near, key=far, default=None)
+
+
+def _ahead(frames: Iterable[tuple[int, Image]], depth: int = 4) -> Iterator[tuple[int, Image]]:
+    """``frames``, read by another thread a few frames ahead, so that decoding and detecting overlap."""
+    waiting: queue.Queue[tuple[int, Image] | BaseException | None] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: tuple[int, Image] | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def read() -> None:
+        source = iter(frames)
+        try:
+            for item in source:
+                put(item)
+                if stop.is_set():
+                    break
+            put(None)
+        except Exception as error:  # handed to the consumer, which raises it
+            put(error)
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()  # ends the decoder when the consumer has left early
+
+    thread = threading.Thread(target=read, daemon=True, name="decode")
+    thread.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,293 @@
+"""Landmarks to a person and their motion: identity, refined shapes, pose and expression of every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.tracking import gaze, pose
+from avatarkit.tracking.basis import Basis
+from avatarkit.tracking.camera import Linearized, linearize, robust
+from avatarkit.tracking.coefficients import PAIRS, Prior, Products, descend, moments
+from avatarkit.tracking.person import ShapeRefiner, identity_step, normalized
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Result = TypeVar("Result")
+
+CHUNK = 128
+"""Frames solved together: enough for matrix products to pay, few enough to keep memory flat."""
+FIT_FRAMES = 600
+"""Frames from which a person is learned; a longer clip is sampled evenly, its motion solved for every frame."""
+
+WIDE = 24.0
+"""The outlier scale starts here, in solver units, and halves: a wide open mouth is no outlier."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Weights of the energy. Residuals are in solver units: percents of the distance between the eyes."""
+
+    sigma: float = 3.0
+    """error at which a landmark begins to count as an outlier (Cauchy)."""
+    sparse: float = 15.0
+    ridge: float = 10.0
+    steady: float = 250.0
+    jump: float = 0.06
+    pose_smooth: float = 2.0
+    gaze_smooth: float = 2.0
+    rounds: int = 6
+    refine_rounds: int = 4
+    refine: bool = True
+
+    @classmethod
+    def of(cls, smooth: float, refine: bool) -> Settings:
+        """The defaults with their smoothing over time multiplied by ``smooth``."""
+        base = cls(refine=refine)
+        return replace(
+            base, steady=base.steady * smooth, pose_smooth=base.pose_smooth * smooth,
+            gaze_smooth=base.gaze_smooth * smooth,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Landmarks of N frames on the plane z = 1 of the camera."""
+
+    plane: Float
+    """[N, P, 2], NaN where a landmark was not seen."""
+    depth: Float
+    """[N, P] relative depth on the same scale."""
+    iris: Float
+    """[N, 2, 2] centers of the (left, right) iris, NaN where not seen."""
+    linked: Bool
+    """[N] whether the frame follows the one before without a cut or a gap."""
+
+    def __len__(self) -> int:
+        return len(self.plane)
+
+    def sampled(self, most: int) -> Observations:
+        """At most ``most`` frames, evenly spread and no longer linked unless all are kept."""
+        if len(self) <= most:
+            return self
+        rows = np.linspace(0, len(self) - 1, most).round().astype(int)
+        return Observations(self.plane[rows], self.depth[rows], self.iris[rows], np.zeros(most, bool))
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Pose and expression of N frames."""
+
+    rotation: Float
+    translation: Float
+    expression: Float
+    """[N, E]"""
+    gaze: Float | None = None
+    """[N, 2, 2] yaw and pitch in degrees of the (left, right) eye; None: taken from the irises in every pass."""
+    error: Float = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """[N, P] landmark errors in solver units, NaN where not seen; only after ``solve_motion``."""
+
+
+def fit_person(
+    template: Basis, seen: Observations, settings: Settings, report: Callable[[float], None]
+) -> Basis:
+    """Learn the person: neutral face and, with ``settings.refine``, shapes, from at most FIT_FRAMES frames."""
+    seen = seen.sampled(FIT_FRAMES)
+    prior = _prior(template, settings)
+    basis, motion = template, first_motion(template, seen)
+    total = settings.rounds + (settings.refine_rounds if settings.refine else 0)
+    for step in range(settings.rounds):
+        sigma = max(settings.sigma, WIDE * 0.5**step)
+        products = Products(basis.shapes)
+        motion, _ = _pass(basis, products, seen, motion, prior, sigma)
+        basis, motion = _identity(basis, template, products, seen, motion, prior, sigma)
+        report((step + 1) / total)
+    for step in range(settings.refine_rounds if settings.refine else 0):
+        basis = basis.with_person(basis.neutral, _refined(basis, seen, motion, settings.sigma))
+        products = Products(basis.shapes)
+        motion, _ = _pass(basis, products, seen, motion, prior, settings.sigma)
+        basis, motion = _identity(basis, template, products, seen, motion, prior, settings.sigma)
+        report((settings.rounds + step + 1) / total)
+    looking = gaze.angles(seen.iris, basis.eyes, basis.eye_radius, motion.rotation, motion.translation)
+    return replace(basis, eyes=basis.eyes + gaze.parallel(looking, basis.eye_radius))
+
+
+def solve_motion(
+    person: Basis, seen: Observations, settings: Settings, report: Callable[[float], None]
+) -> Motion:
+    """Pose and expression of every frame for a known person."""
+    prior = _prior(person, settings)
+    products = Products(person.shapes)
+    motion = first_motion(person, seen)
+    for step in range(6):
+        motion, _ = _pass(person, products, seen, motion, prior, max(settings.sigma, WIDE * 0.5**step))
+        report((step + 1) / 9)
+    rotation, translation = pose.smoothed(
+        motion.rotation, motion.translation, seen.linked, person.unit, settings.pose_smooth
+    )
+    looking = gaze.angles(seen.iris, person.eyes, person.eye_radius, rotation, translation)
+    looking = gaze.smoothed(looking, _openness(person, motion), seen.linked, settings.gaze_smooth)
+    motion = replace(motion, rotation=rotation, translation=translation, gaze=looking)
+    for step in range(3):
+        motion, _ = _pass(person, products, seen, motion, prior, settings.sigma, pose_steps=0)
+        report((step + 7) / 9)
+    return replace(motion, error=_errors(person, seen, motion))
+
+
+def first_motion(basis: Basis, seen: Observations) -> Motion:
+    """Poses of the neutral face: Procrustes on the landmarks' relative depth, then three steps on the image."""
+    count = len(seen)
+    rotation, translation = pose.initial(basis.neutral, seen.plane, seen.depth, basis.stability)
+    for part in _chunks(count):
+        size = part.stop - part.start
+        points = np.broadcast_to(basis.neutral, (size, *basis.neutral.shape))
+        rotation[part], translation[part] = pose.refine(
+            points, rotation[part], translation[part], seen.plane[part], basis.stability, basis.unit, 8.0, 3
+        )
+    return Motion(rotation, translation, np.zeros((count, len(basis.shapes)), np.float32))
+
+
+def _openness(basis: Basis, motion: Motion) -> Float:
+    """[N] 1 where both eyes are open, 0 where one is closed."""
+    lids = [i for i, name in enumerate(basis.names) if name.startswith("eyeBlink")]
+    return np.asarray(1.0 - motion.expression[:, lids].max(1, initial=0.0), np.float32)
+
+
+def _prior(basis: Basis, settings: Settings) -> Prior:
+    free = np.array([not name.startswith(("eyeLook", "tongue")) for name in basis.names])
+    count = len(basis.names)
+    return Prior(
+        np.full(count, settings.sparse, np.float32),
+        np.full(count, settings.ridge, np.float32),
+        settings.steady,
+        settings.jump,
+        free,
+    )
+
+
+def _chunks(count: int) -> list[slice]:
+    return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+
+
+def _mapped(work: Callable[[slice], Result], count: int) -> Iterator[Result]:
+    """``work`` on every chunk, two at a time, results in order: the same bits whatever the timing."""
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(work, _chunks(count))
+
+
+def _points(basis: Basis, w: Float) -> Float:
+    flat = w @ basis.shapes.reshape(len(basis.shapes), -1)
+    return (basis.neutral + flat.reshape(len(w), -1, 3)).astype(np.float32)
+
+
+def _pass(
+    basis: Basis,
+    products: Products,
+    seen: Observations,
+    motion: Motion,
+    prior: Prior,
+    sigma: float,
+    pose_steps: int = 1,
+    sweeps: int = 8,
+) -> tuple[Motion, tuple[Float, Float]]:
+    """One alternation over all frames: pose with the current expression, then expression with the new pose.
+
+    Also returns the sums of A^T W A [6, P] and A^T W r [P, 3] that are left for the identity.
+    """
+    expression = motion.expression
+    padded = np.concatenate([expression[:1], expression, expression[-1:]])
+    linked = np.concatenate([seen.linked, [False]]).astype(np.float32)
+    linked[0] = 0.0
+
+    def work(part: slice) -> tuple[Float, Float, Float, Float, Float]:
+        w, plane = expression[part], seen.plane[part]
+        points = _points(basis, w)
+        rotation, translation = pose.refine(
+            points,
+            motion.rotation[part],
+            motion.translation[part],
+            plane,
+            basis.stability,
+            basis.unit,
+            sigma,
+            pose_steps,
+        )
+        if motion.gaze is None:
+            looking = gaze.angles(seen.iris[part], basis.eyes, basis.eye_radius, rotation, translation)
+        else:
+            looking = motion.gaze[part]
+        w = gaze.coefficients(looking, basis.names, w)  # lids follow the eyes: no other shape need explain it
+        linear = linearize(_points(basis, w), rotation, translation, plane, basis.unit)
+        moment, pull = moments(linear, rotation, robust(linear, sigma) * basis.detail)
+        moved = descend(
+            products.normal(moment), products.gradient(pull), w.T,
+            padded[part.start : part.stop].T, padded[part.start + 2 : part.stop + 2].T,
+            (linked[part], linked[part.start + 1 : part.stop + 1]), prior, sweeps,
+        ).T  # fmt: skip
+        change = ((moved - w) @ products.flat).reshape(points.shape)
+        for k, (a, b) in enumerate(PAIRS):  # what the new coefficients explain is no longer the identity's
+            pull[..., a] -= moment[:, k] * change[..., b]
+            if a != b:
+                pull[..., b] -= moment[:, k] * change[..., a]
+        return rotation, translation, moved, moment.sum(0), pull.sum(0)
+
+    parts = list(_mapped(work, len(seen)))
+    rotation, translation, w = (np.concatenate([p[i] for p in parts]) for i in range(3))
+    moment = np.sum([p[3] for p in parts], axis=0)
+    pull = np.sum([p[4] for p in parts], axis=0)
+    return Motion(rotation, translation, w, motion.gaze), (moment, pull)
+
+
+def _identity(
+    basis: Basis,
+    template: Basis,
+    products: Products,
+    seen: Observations,
+    motion: Motion,
+    prior: Prior,
+    sigma: float,
+) -> tuple[Basis, Motion]:
+    motion, (moment, pull) = _pass(basis, products, seen, motion, prior, sigma)
+    neutral = identity_step(basis, template, moment, pull, len(seen))
+    neutral, rotation, translation = normalized(neutral, template, motion.rotation, motion.translation)
+    return basis.with_person(neutral, basis.shapes), replace(
+        motion, rotation=rotation, translation=translation
+    )
+
+
+def _refined(basis: Basis, seen: Observations, motion: Motion, sigma: float) -> Float:
+    refiner = ShapeRefiner(basis)
+
+    def work(part: slice) -> tuple[Float, Float]:
+        w, rotation = motion.expression[part], motion.rotation[part]
+        linear = linearize(
+            _points(basis, w), rotation, motion.translation[part], seen.plane[part], basis.unit
+        )
+        weight = robust(linear, 2 * sigma)
+        return w, lifted(linear, rotation) * weight[..., None]
+
+    for w, residual in _mapped(work, len(seen)):
+        refiner.add(w, residual)
+    return refiner.shapes()
+
+
+def lifted(linear: Linearized, rotation: Float) -> Float:
+    """Residuals [N, P, 3] in meters of head space, at the model's depth and parallel to the image."""
+    flat = linear.residual / linear.scale[..., None] * linear.camera[..., 2:]
+    return np.asarray(flat @ rotation[:, :2], np.float32)
+
+
+def _errors(basis: Basis, seen: Observations, motion: Motion) -> Float:
+    def work(part: slice) -> Float:
+        linear = linearize(
+            _points(basis, motion.expression[part]), motion.rotation[part], motion.translation[part],
+            seen.plane[part], basis.unit,
+        )  # fmt: skip
+        return np.where(linear.seen, linear.error, np.float32(np.nan))
+
+    return np.concatenate([np.asarray(e) for e in _mapped(work, len(seen))])

@@ -1,0 +1,251 @@
+"""From a video, an image folder or a photo to a track."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit import __version__, heads
+from avatarkit.files import video
+from avatarkit.files.errors import NoFaceError, UsageError
+from avatarkit.files.track import FORMAT_VERSION, Track
+from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
+from avatarkit.tracking import gaze, mandible
+from avatarkit.tracking.basis import Basis
+from avatarkit.tracking.camera import pixels_per_unit
+from avatarkit.tracking.crop import head_crop
+from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, open_detector
+from avatarkit.tracking.follow import Sightings, follow
+from avatarkit.tracking.options import FOCAL, TrackOptions
+from avatarkit.tracking.solver import Motion, Observations, Settings, fit_person, solve_motion
+
+Float = NDArray[np.float32]
+
+WIDEST = 1920
+"""Longer sides are scaled down to this many pixels before faces are looked for."""
+CONVENTIONS = {
+    "pixels": "upright video, centers at integer + 0.5",
+    "camera": "OpenCV: x right, y down, z forward; meters",
+    "head": "x to the person's left, y up, z out of the face; origin midway between the eyeballs",
+    "expression": "ARKit, names of the person's own sides, in [0, 1]",
+    "neck": "the torso is taken to be still: turn of the head from the clip's median pose, head axes",
+}
+
+
+class Progress(Protocol):
+    """Something that shows progress."""
+
+    def to(self, done: float, total: int | None = None, **fields: Any) -> None:
+        """Move to ``done`` of ``total`` steps."""
+        ...
+
+
+class _Silent:
+    def to(self, done: float, total: int | None = None, **fields: Any) -> None:
+        """Show nothing."""
+
+
+def track(source: Path, options: TrackOptions | None = None, progress: Progress | None = None) -> Track:
+    """Track the person in ``source``: a video, a folder of images, or a photo.
+
+    Raises NoFaceError where there is no usable face, AvatarkitError where the clip cannot be read.
+    """
+    options, progress = options or TrackOptions(), progress or _Silent()
+    info = video.probe(source)
+    head = heads.load(options.head)
+    seen = _sightings(info, options, progress)
+    found = np.array([np.isfinite(p).any() for p in seen.points], bool)
+    if not found.any():
+        raise NoFaceError(
+            f"{info.path}: no face was found in {len(found)} frames: give a clip that shows one"
+        )
+    focal = options.focal or FOCAL * info.width
+    intrinsics = np.array([[focal, 0, info.width / 2], [0, focal, info.height / 2], [0, 0, 1]], np.float32)
+    rows = np.flatnonzero(found)
+    points = np.stack(seen.points)
+    observed = observations(points[rows], intrinsics, seen.linked()[rows])
+    settings = Settings.of(options.smooth, options.refine)
+    template = Basis.of(head)
+    count = len(found)
+
+    def report(share: float) -> None:
+        progress.to(round(count * (0.6 + 0.4 * share)), count, phase="solving")
+
+    person = fit_person(template, observed, settings, lambda share: report(0.7 * share))
+    motion = solve_motion(person, observed, settings, lambda share: report(0.7 + 0.3 * share))
+    good = _usable(motion, person, info.path)
+    result = _assembled(info, head, person, motion, points, rows, good, intrinsics, seen, options)
+    if options.embed:
+        if info.kind == "folder":
+            raise UsageError(
+                "--embed takes a video or a photo: a folder of images has no single file to embed"
+            )
+        result.video = Path(source).read_bytes()
+    return result
+
+
+def observations(points: Float, intrinsics: Float, linked: NDArray[np.bool_]) -> Observations:
+    """Landmarks [N, 478, 3] in pixels on the plane z = 1 of the camera."""
+    focal = intrinsics[0, 0]
+    plane = (points[..., :2] - intrinsics[:2, 2]) / focal
+    return Observations(
+        plane[:, :MESH_LANDMARKS].astype(np.float32),
+        (points[:, :MESH_LANDMARKS, 2] / focal).astype(np.float32),
+        gaze.iris_centers(plane.astype(np.float32)),
+        linked,
+    )
+
+
+def _sightings(info: video.VideoInfo, options: TrackOptions, progress: Progress) -> Sightings:
+    start = round(options.start * info.fps)
+    end = info.frames if options.end is None else min(round(options.end * info.fps), info.frames)
+    if start >= end:
+        raise UsageError(f"--start {options.start:g}: the clip ends after {info.duration:.2f} seconds")
+    total = (
+        end - start if options.fps is None else max(1, int((end - start) * min(1.0, options.fps / info.fps)))
+    )
+    total = min(total, options.max_frames or total)
+    stop = None if options.end is None and info.kind == "video" else end
+    shrink = min(1.0, WIDEST / max(info.width, info.height))
+    size = None if shrink == 1.0 else (round(info.width * shrink), round(info.height * shrink))
+
+    def frames() -> Iterator[tuple[int, video.Image]]:
+        yield from islice(video.read_frames(info.path, start, stop, options.fps, size), options.max_frames)
+
+    def opened(most: int) -> LandmarkDetector:
+        return open_detector(options.detector, options.landmarker, most)
+
+    with FaceCounter() as counter:
+        seen = follow(
+            frames(), opened, counter.count, options.face,
+            lambda done: progress.to(0.6 * done, max(total, done), phase="landmarks"),
+        )  # fmt: skip
+    if size is not None:
+        grow = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
+        seen.points = [p * grow for p in seen.points]
+    return seen
+
+
+LARGEST_ERROR = 5.0
+"""Median landmark error of a frame, in percents of the distance between the eyes, above which it is not believed."""
+
+
+def _usable(motion: Motion, person: Basis, path: Path) -> NDArray[np.bool_]:
+    """[N] frames whose face fits a head. Raises NoFaceError where there are none."""
+    good = np.nanmedian(motion.error, 1) <= LARGEST_ERROR
+    good &= np.isfinite(motion.rotation).all((1, 2)) & np.isfinite(motion.translation).all(1)
+    if not good.any():
+        raise NoFaceError(f"{path}: what was found fits no head: give a clip that shows a person's face")
+    return np.asarray(good, np.bool_)
+
+
+def _assembled(
+    info: video.VideoInfo,
+    head: HeadModel,
+    person: Basis,
+    motion: Motion,
+    points: Float,
+    rows: NDArray[np.int64],
+    good: NDArray[np.bool_],
+    intrinsics: Float,
+    seen: Sightings,
+    options: TrackOptions,
+) -> Track:
+    """The track of T frames from the motion of the N = len(rows) frames with a face."""
+    template = Basis.of(head)
+    neutral = head.vertices + head.extended(person.neutral - template.neutral)
+    # The origin stays midway between the eyeballs, whose place follows the person's lids.
+    middle = head.joints_of(neutral)[2:4].mean(0)
+    neutral = (neutral - middle).astype(np.float32)
+    translation = motion.translation + motion.rotation @ middle
+    to_pixels = pixels_per_unit(motion.translation, float(intrinsics[0, 0]), person.unit)
+    error = motion.error * to_pixels[:, None]
+    points = _completed(points, rows, person, motion, intrinsics)
+
+    def full(values: NDArray[np.floating]) -> Float:
+        spread = np.full((len(points), *values.shape[1:]), np.nan, np.float32)
+        spread[rows] = values
+        return spread
+
+    valid = np.zeros(len(points), np.bool_)
+    valid[rows] = good
+    width_480 = error[good] * (480.0 / info.width)
+    refined = head.extended_shapes(person.shapes).astype(np.float16) if options.refine else None
+    scores = [s for s in seen.scores if s is not None]
+    more = {}
+    if scores:
+        more["scores"] = np.stack([np.full_like(scores[0], np.nan) if s is None else s for s in seen.scores])
+    crop = options.crop or head_crop(points[valid], info.width, info.height)
+    return Track(
+        meta={
+            "format": FORMAT_VERSION,
+            "tool": f"avatarkit {__version__}",
+            "video": info.meta(),
+            "head": {"name": head.name, "version": head.version, "hash": head.hash()},
+            "conventions": CONVENTIONS,
+            "options": options.meta(),
+            "cuts": [seen.frame[row] for row in seen.cuts],
+            "people": seen.people,
+            "residual_median_px480": round(float(np.nanmedian(width_480)), 4),
+            "residual_p95_px480": round(float(np.nanpercentile(width_480, 95)), 4),
+        },
+        frame=np.array(seen.frame, np.int32),
+        valid=valid,
+        intrinsics=intrinsics,
+        rotation=full(motion.rotation),
+        translation=full(translation),
+        expression=full(motion.expression),
+        expression_names=person.names,
+        neck=full(_neck(motion.rotation, good)),
+        jaw=full(mandible.jaw_rotations(head, motion.expression)),
+        eyes=full(
+            gaze.rotations(np.zeros((len(rows), 2, 2), np.float32) if motion.gaze is None else motion.gaze)
+        ),
+        neutral=neutral,
+        landmarks=points,
+        residual=full(np.nanmedian(error, 1)),
+        crop=np.array([crop[0], crop[1], crop[2], crop[2]], np.int32),
+        shapes=refined,
+        more=more,
+    )
+
+
+def _completed(
+    points: Float, rows: NDArray[np.int64], person: Basis, motion: Motion, intrinsics: Float
+) -> Float:
+    """``points`` [T, 478, 3] with landmarks the detector does not give (of 68, say) taken from the fitted head."""
+    holes = np.isnan(points[rows, :MESH_LANDMARKS]).any(-1)
+    if not holes.any():
+        return points
+    focal = float(intrinsics[0, 0])
+    filled = points.copy()
+    for row, t in zip(rows, range(len(rows)), strict=True):
+        camera = (person.neutral + np.tensordot(motion.expression[t], person.shapes, 1)) @ motion.rotation[
+            t
+        ].T + motion.translation[t]
+        depth = (camera[:, 2:] - motion.translation[t, 2]) * focal / motion.translation[t, 2]
+        drawn = np.concatenate([camera[:, :2] / camera[:, 2:] * focal + intrinsics[:2, 2], depth], 1)
+        filled[row, :MESH_LANDMARKS] = np.where(holes[t, :, None], drawn, filled[row, :MESH_LANDMARKS])
+        if np.isnan(filled[row, MESH_LANDMARKS:]).any():
+            radius = np.array([0.0, 0.0, person.eye_radius], np.float32)
+            iris = (person.eyes + radius) @ motion.rotation[t].T + motion.translation[t]
+            flat = iris[:, :2] / iris[:, 2:] * focal + intrinsics[:2, 2]
+            filled[row, MESH_LANDMARKS:, 2] = 0.0
+            filled[row, MESH_LANDMARKS : MESH_LANDMARKS + 5, :2] = flat[1]
+            filled[row, MESH_LANDMARKS + 5 :, :2] = flat[0]
+    return filled
+
+
+def _neck(rotation: Float, good: NDArray[np.bool_]) -> Float:
+    """Axis-angle [N, 3] of the head against a torso that keeps the direction of the clip's median pose."""
+    from scipy.spatial.transform import Rotation
+
+    turns = Rotation.from_matrix(rotation.astype(np.float64))
+    away = (turns[good].mean().inv() * turns).as_rotvec()
+    middle = Rotation.from_rotvec(np.median(away[good], 0))
+    return (middle.inv() * Rotation.from_rotvec(away)).as_rotvec().astype(np.float32)
