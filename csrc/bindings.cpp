@@ -10,6 +10,11 @@
 #include <malloc.h>
 #endif
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include "common/arrays.h"
 #include "common/isa_cpu.h"
 
 namespace nb = nanobind;
@@ -18,6 +23,7 @@ void bind_composite(nb::module_& m);
 void bind_hash_encoding(nb::module_& m);
 void bind_march(nb::module_& m);
 void bind_mlp(nb::module_& m);
+void bind_occupancy(nb::module_& m);
 void bind_raster(nb::module_& m);
 void bind_render(nb::module_& m);
 void bind_tables(nb::module_& m);
@@ -38,10 +44,20 @@ NB_MODULE(_native, m) {
         mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 #endif
     }, "Keep freed memory in the process, see avatarkit/ops/native.py.");
+    m.def("advise_huge_pages", [](avatarkit::Floats array) {
+#ifdef MADV_HUGEPAGE
+        const auto page = static_cast<uintptr_t>(2) << 20, begin = reinterpret_cast<uintptr_t>(array.data());
+        const uintptr_t first = (begin + page - 1) / page * page, last = (begin + array.nbytes()) / page * page;
+        if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+        (void)array;
+#endif
+    }, nb::arg("array"), "Ask for large pages under an array that was not written to yet.");
     bind_composite(m);
     bind_hash_encoding(m);
     bind_march(m);
     bind_mlp(m);
+    bind_occupancy(m);
     bind_raster(m);
     bind_render(m);
     bind_tables(m);

@@ -62,7 +62,12 @@ def grid_cells(bitfield: Tensor) -> int:
     """Cells a side of a packed grid; ValueError when it is none."""
     if bitfield.dtype != torch.uint8 or bitfield.dim() != 1:
         raise ValueError("bitfield must be a 1-D uint8 tensor")
-    cells: int = round((bitfield.numel() * 8) ** (1 / 3))
-    if cells < 2 or cells**3 != bitfield.numel() * 8:
-        raise ValueError(f"bitfield of {bitfield.numel()} bytes is not a cube")
+    return cube_cells(bitfield.numel() * 8)
+
+
+def cube_cells(count: int) -> int:
+    """Cells a side of a cube of ``count`` cells; ValueError when it is none."""
+    cells: int = round(count ** (1 / 3))
+    if cells < 2 or cells**3 != count:
+        raise ValueError(f"a grid of {count} cells is not a cube")
     return cells

@@ -8,8 +8,9 @@ from torch import Tensor
 from avatarkit.ops import reference
 from avatarkit.ops.checks import native_for, offsets, plain, shaped
 from avatarkit.ops.encode import HashGrid
-from avatarkit.ops.march import grid_cells
+from avatarkit.ops.march import cube_cells, grid_cells
 from avatarkit.ops.mlp import FieldWeights
+from avatarkit.ops.native import module
 
 
 def density_at(
@@ -44,38 +45,59 @@ def cell_points(indices: Tensor, cells: int, generator: torch.Generator | None =
 
 def point_cells(points: Tensor, cells: int) -> Tensor:
     """Flat indices [N] int64 of the cells that ``points`` [N, 3] lie in."""
-    x, y, z = (points * cells).long().clamp(0, cells - 1).unbind(1)
-    return x + cells * (y + cells * z)
+    return reference.occupancy.point_cells(shaped("points", points, None, 3), cells)
 
 
 def raise_cells(values: Tensor, indices: Tensor, candidates: Tensor) -> None:
     """values[i] = max(values[i], candidates of i), in place; cells may occur more than once.
 
-    Both rules of the grid use it: densities after a decay of ``values`` (Mueller et al. 2022, appendix C), and the
-    samples' rendered weights, which also prune what is hidden.
+    For densities, after a decay of ``values`` (Mueller et al. 2022, appendix C).
     """
     values.scatter_reduce_(0, indices, candidates, "amax", include_self=True)
+
+
+def raise_at_points(values: Tensor, points: Tensor, weights: Tensor, least: float) -> None:
+    """Raises ``values`` [G^3], in place, to the ``weights`` [N] of samples in the cells of ``points`` [N, 3].
+
+    Samples with a weight of at most ``least`` are passed over. For the share that rendered rays gave to a cell, which
+    prunes what is dense but hidden.
+    """
+    points = shaped("points", points, None, 3)
+    weights = shaped("weights", weights, points.shape[0])
+    cells = cube_cells(values.numel())
+    if not values.is_contiguous():
+        raise ValueError("values must be contiguous: they are changed in place")
+    native = native_for(values, points, weights)
+    with torch.no_grad():
+        if native is None:
+            reference.occupancy.raise_at_points(values, points, weights, cells, least)
+        else:
+            native.raise_at_points(plain(values), cells, plain(points), plain(weights), least)
 
 
 def pack(values: Tensor, threshold: float) -> Tensor:
     """[G^3 / 8] uint8 bitfield of the cells of ``values`` [G^3] above ``threshold``."""
     if values.numel() % 8:
         raise ValueError("a grid's cells must be divisible by 8")
-    bits = (values.reshape(-1, 8) > threshold).to(torch.uint8)
-    return (bits << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+    native = native_for(values)
+    if native is None:
+        return reference.occupancy.pack(values, threshold)
+    bits = torch.empty(values.numel() // 8, dtype=torch.uint8)
+    native.pack_bits(plain(values).reshape(-1), threshold, bits)
+    return bits
 
 
 def unpack(bitfield: Tensor) -> Tensor:
     """[G^3] bool, the inverse of ``pack``."""
-    return ((bitfield[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1).bool().reshape(-1)
+    return reference.occupancy.unpack(bitfield)
 
 
 def dilate(bitfield: Tensor) -> Tensor:
     """``bitfield`` with all neighbors of occupied cells set too: for poses that training never saw."""
     cells = grid_cells(bitfield)
-    grid = unpack(bitfield).reshape(cells, cells, cells)
-    for axis in range(3):
-        before, length = grid.clone(), cells - 1
-        grid.narrow(axis, 1, length).logical_or_(before.narrow(axis, 0, length))
-        grid.narrow(axis, 0, length).logical_or_(before.narrow(axis, 1, length))
-    return pack(grid.reshape(-1), 0.5)
+    native = module() if bitfield.device.type == "cpu" else None
+    if native is None or cells % 8:
+        return reference.occupancy.dilate(bitfield, cells)
+    out = torch.empty_like(bitfield)
+    native.dilate_bits(bitfield.contiguous(), cells, out)
+    return out

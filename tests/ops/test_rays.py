@@ -133,7 +133,27 @@ def test_cells_pack_raise_and_dilate() -> None:
     assert torch.equal(occupancy.point_cells(points, cells), indices)
 
 
+@pytest.mark.parametrize("cells", [8, 40, 128])
+def test_bits_agree_with_the_twin(cells: int) -> None:
+    values = torch.rand(cells**3)
+    values[: cells**3 // 2] *= 0.99
+    bitfield = occupancy.pack(values, 0.98)
+    assert torch.equal(bitfield, reference.occupancy.pack(values, 0.98))
+    assert torch.equal(occupancy.dilate(bitfield), reference.occupancy.dilate(bitfield, cells))
+    points, weights = torch.rand(5000, 3), torch.rand(5000)
+    points[:2] = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    twin = values.clone()
+    occupancy.raise_at_points(values, points, weights, 0.5)
+    reference.occupancy.raise_at_points(twin, points, weights, cells, 0.5)
+    assert torch.equal(values, twin)
+    assert bool((values > 0.99).any())
+
+
 def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="not a cube"):
+        occupancy.raise_at_points(torch.zeros(100), torch.rand(3, 3), torch.rand(3), 0.0)
+    with pytest.raises(ValueError, match="in place"):
+        occupancy.raise_at_points(torch.zeros(512, 2)[:, 0], torch.rand(3, 3), torch.rand(3), 0.0)
     origins, directions = camera_rays(2)
     with pytest.raises(ValueError, match="not a cube"):
         march(origins, directions, torch.zeros(100, dtype=torch.uint8), STEP)

@@ -5,6 +5,7 @@ they serve as fallback where the kernels were not built, and as the truth of the
 valid: the wrappers in ``avatarkit.ops`` check them.
 """
 
+from avatarkit.ops.reference import occupancy
 from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, spherical_harmonics
 from avatarkit.ops.reference.rays import composite, march, render_rays
 from avatarkit.ops.reference.tables import adam_blend, blend
@@ -17,6 +18,7 @@ __all__ = [
     "field_mlp",
     "hash_encode",
     "march",
+    "occupancy",
     "render_rays",
     "spherical_harmonics",
 ]
