@@ -114,13 +114,13 @@ def _video(path: Path) -> VideoInfo:
     done = subprocess.run(command, capture_output=True, check=False)
     said = done.stderr.decode("utf-8", "replace")
     times, tick = _packet_times(done.stdout.decode("ascii", "replace"))
-    if done.returncode != 0 or times.size == 0:
-        raise AvatarkitError(f"{path}: {ffmpeg.reason(said)}")
-    if "partial file" in said:
+    if "partial file" in said or "Truncat" in said:
         raise AvatarkitError(
-            f"{path}: the video is truncated after {times.size} frames: copy it anew, or save what is left "
+            f"{path}: the video is truncated after about {times.size} frames: copy it anew, or save what is left "
             f"with 'ffmpeg -i IN -frames:v {max(times.size - 2, 1)} OUT.mp4'"
         )
+    if done.returncode != 0 or times.size == 0:
+        raise AvatarkitError(f"{path}: {ffmpeg.reason(said)}")
     header = said.split("Stream mapping:")[0]
     stream = re.search(r"Stream #0:\d+.*?: Video: (\w+).*", header)
     rate = re.search(r"([\d.]+)(k?) fps", stream[0]) if stream else None

@@ -20,6 +20,8 @@ from avatarkit.metrics.temporal import Jitter
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
 METRICS = ("psnr", "ssim", "ms_ssim", "l1", "mse", "lpips", "csim", "cpbd", "jitter")
+SMALLEST_FOR_LPIPS = 64
+"""Pixels a side below which the deepest stages of the network see nothing."""
 WHOLE = ("frame", "head")
 """Regions large enough for the metrics that need structure: MS-SSIM and CPBD."""
 
@@ -67,10 +69,13 @@ class Evaluation:
         self._tallies: dict[tuple[str, str], _Tally] = {}
         self.frames = 0
 
+    @torch.no_grad()
     def add(self, truth: Truth, pictures: dict[str, Image]) -> None:
         """Compare each competitor's picture [H, W, 3] uint8 of one frame with the truth."""
         self.frames += 1
         target = _tensor(truth.rgb)
+        large = min(truth.rgb.shape[:2]) >= SMALLEST_FOR_LPIPS
+        known = self.lpips.features(target) if self.lpips is not None and large else None
         masks = {
             name: torch.from_numpy(np.ascontiguousarray(m))[None, None] for name, m in truth.regions.items()
         }
@@ -78,13 +83,11 @@ class Evaluation:
         boxes = {name: _bounds(truth.regions[name]) for name in masks}
         for name, picture in pictures.items():
             pred = _tensor(picture)
-            perceptual = None
-            if self.lpips is not None and min(picture.shape[:2]) >= 64:
-                perceptual = self.lpips.spatial(pred, target)
+            perceptual = self.lpips.spatial(pred, target, known) if self.lpips is not None and large else None
             identity = float("nan")
             if self.csim is not None and truth.landmarks is not None:
                 identity = self.csim(picture, truth.rgb, truth.landmarks)
-            ssim_map = _ssim_map(pred, target)
+            structure = metrics.SsimPyramid(pred, target)
             for region, mask in masks.items():
                 tally = self._tallies.setdefault((name, region), _Tally())
                 error = float(metrics.mse(pred, target, mask))
@@ -92,15 +95,13 @@ class Evaluation:
                     mse=error,
                     psnr=-10 * math.log10(max(error, 1e-10)),
                     l1=float(metrics.l1(pred, target, mask)),
-                    ssim=_weighted(ssim_map, _fitting(mask, ssim_map)),
+                    ssim=float(structure.ssim(mask)),
                 )
                 if perceptual is not None:
                     tally.add(lpips=_weighted(perceptual, mask))
                 if region in WHOLE:
                     y0, y1, x0, x1 = boxes[region]
-                    tally.add(
-                        ms_ssim=float(metrics.ms_ssim(pred, target, mask)), cpbd=cpbd(picture[y0:y1, x0:x1])
-                    )
+                    tally.add(ms_ssim=float(structure.ms_ssim(mask)), cpbd=cpbd(picture[y0:y1, x0:x1]))
                 if region == "head":
                     tally.add(csim=identity)
                 tally.jitter.add(truth.index, pred[0], target[0], mask[0])
@@ -134,21 +135,9 @@ def _bounds(mask: Float) -> tuple[int, int, int, int]:
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def _ssim_map(pred: Tensor, truth: Tensor) -> Tensor | None:
-    return metrics.ssim_maps(pred, truth)[0] if min(pred.shape[-2:]) >= metrics.WINDOW else None
-
-
-def _fitting(mask: Tensor, values: Tensor | None) -> Tensor:
-    """The mask where the SSIM windows have their centers."""
-    edge = metrics.WINDOW // 2
-    return mask if values is None else mask[..., edge:-edge, edge:-edge]
-
-
-def _weighted(values: Tensor | None, mask: Tensor) -> float:
-    if values is None:
-        return float("nan")
-    total = float(mask.sum()) * values.shape[1]
-    return float((values * mask).sum()) / total if total > 0 else float("nan")
+def _weighted(values: Tensor, mask: Tensor) -> float:
+    """Mean of a map [1, 1, H, W] under ``mask``."""
+    return float((values * mask).sum() / mask.sum())
 
 
 def nearest_rows(

@@ -38,18 +38,25 @@ def psnr(pred: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     return -10.0 * torch.log10(mse(pred, truth, mask))
 
 
-def _window(channels: int, like: Tensor) -> Tensor:
+def _band(size: int, like: Tensor) -> Tensor:
+    """[size, size - 10] matrix whose columns hold the window at each place where it fits."""
     x = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - (WINDOW - 1) / 2
-    g = torch.exp(-0.5 * (x / SIGMA) ** 2)
-    g = g / g.sum()
-    return g.expand(channels, 1, 1, WINDOW)
+    window = torch.exp(-0.5 * (x / SIGMA) ** 2)
+    columns = size - WINDOW + 1
+    band = like.new_zeros(size, columns)
+    place = torch.arange(columns, device=like.device)
+    for i, weight in enumerate(window / window.sum()):
+        band[place + i, place] = weight
+    return band
 
 
-def _blur(image: Tensor, kernel: Tensor) -> Tensor:
-    """Gaussian-weighted local mean, only where the window lies wholly inside."""
-    channels = image.shape[1]
-    rows = F.conv2d(image, kernel, groups=channels)
-    return F.conv2d(rows, kernel.transpose(2, 3), groups=channels)
+def _blur(image: Tensor) -> Tensor:
+    """Gaussian-weighted local mean of [N, C, H, W], only where the window lies wholly inside.
+
+    Two products with band matrices: on a CPU several times faster than a convolution of single channels.
+    """
+    height, width = image.shape[-2:]
+    return _band(height, image).T @ (image @ _band(width, image))
 
 
 def ssim_maps(pred: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,15 +67,42 @@ def ssim_maps(pred: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """
     if min(pred.shape[-2:]) < WINDOW:
         raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels")
-    kernel = _window(pred.shape[1], pred)
     n = pred.shape[0]
-    moments = _blur(torch.cat([pred, truth, pred * pred, truth * truth, pred * truth]), kernel)
+    moments = _blur(torch.cat([pred, truth, pred * pred, truth * truth, pred * truth]))
     mean_p, mean_t, square_p, square_t, product = moments.split(n)
     c1, c2 = K1**2, K2**2
     variance_p, variance_t = (square_p - mean_p**2).clamp_min(0), (square_t - mean_t**2).clamp_min(0)
     contrast = (2 * (product - mean_p * mean_t) + c2) / (variance_p + variance_t + c2)
     luminance = (2 * mean_p * mean_t + c1) / (mean_p**2 + mean_t**2 + c1)
     return luminance * contrast, contrast
+
+
+class SsimPyramid:
+    """The SSIM maps of a pair of images at five scales, computed once and averaged under any number of masks."""
+
+    def __init__(self, pred: Tensor, truth: Tensor) -> None:
+        self.maps: list[tuple[Tensor, Tensor]] = []
+        while len(self.maps) < len(SCALE_WEIGHTS) and min(pred.shape[-2:]) >= WINDOW:
+            self.maps.append(ssim_maps(pred, truth))
+            pred, truth = F.avg_pool2d(pred, 2), F.avg_pool2d(truth, 2)
+
+    def ssim(self, mask: Tensor | None = None) -> Tensor:
+        """SSIM [N]; NaN for images smaller than the window. See ``ssim``."""
+        if not self.maps:
+            return torch.full((1,), float("nan"))
+        return _mean(self.maps[0][0], _inner(mask))
+
+    def ms_ssim(self, mask: Tensor | None = None) -> Tensor:
+        """MS-SSIM [N]; NaN for images too small for five scales. See ``ms_ssim``."""
+        if len(self.maps) < len(SCALE_WEIGHTS):
+            return torch.full((1,), float("nan"))
+        result = torch.ones(())
+        for scale, (weight, (full, contrast)) in enumerate(zip(SCALE_WEIGHTS, self.maps, strict=True)):
+            last = scale == len(SCALE_WEIGHTS) - 1
+            result = result * _mean(full if last else contrast, _inner(mask)).clamp_min(0) ** weight
+            if mask is not None and not last:
+                mask = F.avg_pool2d(mask.to(full.dtype), 2)
+        return result
 
 
 def _inner(mask: Tensor | None) -> Tensor | None:
@@ -85,17 +119,7 @@ def ssim(pred: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
 def ms_ssim(pred: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     """Multi-scale SSIM (Wang et al. 2003) over five scales, negative contrast terms clipped to zero.
 
-    NaN where the shorter side is below 161 pixels, since the fifth scale would be smaller than the window.
+    NaN where the shorter side is below 176 pixels, since the fifth scale would be smaller than the window.
     Under a mask each scale's mean is taken under the mask reduced with it.
     """
-    if min(pred.shape[-2:]) <= (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1):
-        return pred.new_full((pred.shape[0],), float("nan"))
-    result = pred.new_ones(pred.shape[0])
-    for scale, weight in enumerate(SCALE_WEIGHTS):
-        full, contrast = ssim_maps(pred, truth)
-        last = scale == len(SCALE_WEIGHTS) - 1
-        result = result * _mean(full if last else contrast, _inner(mask)).clamp_min(0) ** weight
-        if not last:
-            pred, truth = F.avg_pool2d(pred, 2), F.avg_pool2d(truth, 2)
-            mask = None if mask is None else F.avg_pool2d(mask.to(pred.dtype), 2)
-    return result
+    return SsimPyramid(pred, truth).ms_ssim(mask)

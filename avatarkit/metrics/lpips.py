@@ -82,19 +82,23 @@ class LPIPS(nn.Module):
             result.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
         return result
 
-    def maps(self, pred: Tensor, truth: Tensor) -> list[Tensor]:
-        """The weighted squared feature difference of each stage [N, 1, h, w]."""
-        pairs = zip(self.heads, self.features(pred), self.features(truth), strict=True)
-        return [head((a - b).square()) for head, a, b in pairs]
+    def maps(self, pred: list[Tensor], truth: list[Tensor]) -> list[Tensor]:
+        """The weighted squared difference [N, 1, h, w] of the ``features`` of two batches, stage by stage."""
+        return [head((a - b).square()) for head, a, b in zip(self.heads, pred, truth, strict=True)]
 
     def forward(self, pred: Tensor, truth: Tensor) -> Tensor:
         """Distance [N]: the sum over stages of the spatial mean."""
-        return torch.stack([m.mean((1, 2, 3)) for m in self.maps(pred, truth)]).sum(0)
+        maps = self.maps(self.features(pred), self.features(truth))
+        return torch.stack([m.mean((1, 2, 3)) for m in maps]).sum(0)
 
-    def spatial(self, pred: Tensor, truth: Tensor) -> Tensor:
-        """Distance map [N, 1, H, W]: every stage's map resized to the image, summed (the authors' spatial mode)."""
+    def spatial(self, pred: Tensor, truth: Tensor, truth_features: list[Tensor] | None = None) -> Tensor:
+        """Distance map [N, 1, H, W]: every stage's map resized to the image, summed (the authors' spatial mode).
+
+        ``truth_features`` spares the network's run on a truth that several predictions share.
+        """
         size = [int(n) for n in pred.shape[-2:]]
-        maps = self.maps(pred, truth)
+        known = self.features(truth) if truth_features is None else truth_features
+        maps = self.maps(self.features(pred), known)
         return torch.stack([F.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps]).sum(
             0
         )
