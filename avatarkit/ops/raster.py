@@ -174,9 +174,7 @@ class _Rasterize(torch.autograd.Function):
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, attributes: Tensor, triangles: Tensor, face: Tensor, barycentric: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, attributes: Tensor, triangles: Tensor, face: Tensor, barycentric: Tensor) -> Tensor:
         values, weights = attributes.detach().contiguous(), barycentric.detach().contiguous()
         face = face.contiguous()
         out = torch.empty(*face.shape, attributes.shape[-1])

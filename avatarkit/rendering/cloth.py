@@ -59,7 +59,9 @@ def sweater(
     right = (column + 1) % columns
     a, b = row * columns + column, row * columns + right
     triangles = np.concatenate([np.stack([a, a + columns, b], 1), np.stack([b, a + columns, b + columns], 1)])
-    return Sweater(flat.astype(np.float32), triangles.astype(np.int32), _color(flat, len(collar_rows), columns))
+    return Sweater(
+        flat.astype(np.float32), triangles.astype(np.int32), _color(flat, len(collar_rows), columns)
+    )
 
 
 def _profile(surface: Array, spine: Array, turn: Array, height: Array) -> Array:
@@ -70,7 +72,9 @@ def _profile(surface: Array, spine: Array, turn: Array, height: Array) -> Array:
     across = surface[:, [0, 2]] - spine
     angle, radius = np.arctan2(across[:, 0], across[:, 1]), np.hypot(across[:, 0], across[:, 1])
     # the chart is cut behind the back: repeat it on both sides; angles count as arcs of 12 cm radius
-    charts = np.concatenate([np.stack([(angle + k) * 0.12, surface[:, 1]], 1) for k in (-2 * np.pi, 0, 2 * np.pi)])
+    charts = np.concatenate(
+        [np.stack([(angle + k) * 0.12, surface[:, 1]], 1) for k in (-2 * np.pi, 0, 2 * np.pi)]
+    )
     values = np.tile(radius, 3)
     asked = np.stack(np.broadcast_arrays((np.mod(turn + np.pi, 2 * np.pi) - np.pi) * 0.12, height), -1)
     inside = LinearNDInterpolator(charts, values)(asked)

@@ -60,7 +60,9 @@ class Clip:
         ])  # fmt: skip
         seen = np.einsum("tij,tlj->tli", self.rotation, marks) + self.translation[:, None]
         pixels = self.camera.project(seen)
-        depth = (seen[..., 2] - seen[..., 2].mean(1, keepdims=True)) * (self.camera.intrinsics[0, 0] / DISTANCE)
+        depth = (seen[..., 2] - seen[..., 2].mean(1, keepdims=True)) * (
+            self.camera.intrinsics[0, 0] / DISTANCE
+        )
         low, high = pixels.min((0, 1)), pixels.max((0, 1))
         side = int(1.75 * float((high - low).max()))
         corner = ((low + high) / 2 - side * np.array([0.5, 0.52])).astype(np.int32)

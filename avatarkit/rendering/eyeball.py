@@ -46,7 +46,9 @@ def albedo(rest: Array, side: float) -> tuple[Array, Array]:
     spoke = (np.arctan2(rest[:, 1], rest[:, 0]) / (2 * np.pi) % 1.0) * _SPOKES
     iris = _iris()[ring.astype(int), spoke.astype(int) % _SPOKES]
     iris = iris * np.clip((reach - PUPIL + 0.03) / 0.06, 0.02, 1)[:, None]
-    veins = np.clip(1 - np.abs(noise(rest * np.array([0.5, 1.4, 0.5], np.float32), 420.0, 2, 23)) / 0.10, 0, 1)
+    veins = np.clip(
+        1 - np.abs(noise(rest * np.array([0.5, 1.4, 0.5], np.float32), 420.0, 2, 23)) / 0.10, 0, 1
+    )
     away = np.clip((np.abs(rest[:, 0]) - 0.0055) / 0.006, 0, 1)
     nasal = np.clip((-side * rest[:, 0] - 0.0075) / 0.004, 0, 1)
     red = np.clip(0.05 + 0.14 * veins * away + 0.20 * away**2 + 0.45 * nasal, 0, 1)

@@ -54,7 +54,6 @@ class Obstacle:
         moved: Array = points + np.where(short > 0, np.minimum(short, 0.012), hug * short)[:, None] * normal
         return moved
 
-
     def outward(self, points: Array) -> Array:
         """Smoothed normals [S, P, 3] of the surface under ``points`` [S, P, 3]."""
         _, index = self.tree.query(points.reshape(-1, 3), k=24)
@@ -135,7 +134,9 @@ def bob(
     strands = Strands.rooted(vertices, triangle, weight, grown, width, colors)
     strands = replace(strands, outward=obstacle.outward(grown))
     x, y, z = np.moveaxis(grown, -1, 0)
-    choking = ((z > -0.075) & (np.abs(x) < 0.052) & (y < -0.070)).any(1)  # slid around to the front of the neck
+    choking = ((z > -0.075) & (np.abs(x) < 0.052) & (y < -0.070)).any(
+        1
+    )  # slid around to the front of the neck
     along = np.diff(grown, axis=1)
     along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
     kinked = ((along[:, 1:] * along[:, :-1]).sum(2) < 0.35).any(1)  # caught behind an ear
@@ -197,7 +198,11 @@ def brows(head: HeadModel, seed: int = 7, count: int = 420) -> Strands:
         length = (0.0050 + 0.0035 * rng.random(count)) * (0.75 + 0.25 * taper)
         s = np.linspace(0, 1, 4)[None, :, None]
         arc = root[:, None] + heading[:, None] * (s * length[:, None, None])
-        arc = arc + normal[:, None] * (0.0004 + 0.0011 * np.sin(np.pi * 0.9 * s)) - np.array([0, 0.0006, 0]) * s**2
+        arc = (
+            arc
+            + normal[:, None] * (0.0004 + 0.0011 * np.sin(np.pi * 0.9 * s))
+            - np.array([0, 0.0006, 0]) * s**2
+        )
         triangles.append(corner)
         weights.append(_barycentrics(head.vertices, corner, root))
         points.append(arc)

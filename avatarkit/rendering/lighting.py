@@ -35,7 +35,9 @@ class Light:
 
 
 STUDIO = (
-    Light((-0.74, 0.60, 0.60), (2.05, 1.86, 1.64), 0.35, shadow=True),  # key: high, from the viewer's left, warm
+    Light(
+        (-0.74, 0.60, 0.60), (2.05, 1.86, 1.64), 0.35, shadow=True
+    ),  # key: high, from the viewer's left, warm
     Light((0.85, 0.12, 0.62), (0.40, 0.46, 0.56), 0.7),  # fill: low, from the right, cool
     Light((0.55, 0.45, -0.75), (1.05, 1.05, 1.15), 0.3),  # rim: from behind
     Light((-0.85, 0.15, -0.55), (0.45, 0.48, 0.55), 0.3),  # kicker: the other edge
@@ -84,7 +86,9 @@ def visibility(
     for i in steps:
         for j in steps:
             shift = torch.tensor([i, j], dtype=torch.float32) * (2 / size)
-            sample = F.grid_sample(depth[:, None], grid + shift, align_corners=False, mode="nearest")[:, 0, :, 0]
+            sample = F.grid_sample(depth[:, None], grid + shift, align_corners=False, mode="nearest")[
+                :, 0, :, 0
+            ]
             total += ((sample + tested[..., 2]) / soft + 1).clamp(0, 1)
     return total / len(steps) ** 2
 
@@ -126,7 +130,9 @@ def illuminate(
         if light.shadow:
             shade = visibility(p, n, c, sharp, towards[None], 384, lift=0.006, soft=0.010, reach=3)[0].numpy()
             key = shade
-            lit = lit * shade[:, None] ** (1 - 0.35 * translucent[:, None] * np.array([1.0, 0.3, 0.0], np.float32))
+            lit = lit * shade[:, None] ** (
+                1 - 0.35 * translucent[:, None] * np.array([1.0, 0.3, 0.0], np.float32)
+            )
         else:
             lit = lit * np.clip(1.5 * openness, 0, 1)[:, None]
         diffuse = diffuse + lit * np.array(light.color, np.float32)

@@ -73,9 +73,11 @@ def _shaded(
     lit = (0.15 + 0.85 * shade)[:, None] * np.array(color, np.float32)
     values = torch.from_numpy(np.concatenate([lit, np.ones((len(lit), 1))], 1).astype(np.float32))
     layer = raster.interpolate(values, triangles, face, weights)
-    layer = raster.antialias(layer, vertices, triangles, raster.edge_opposites(triangles), face, depth).numpy()
-    alpha = layer[..., 3:] * opacity
-    surface = layer[..., :3] / np.maximum(layer[..., 3:], 1e-6)
+    smooth = raster.antialias(
+        layer, vertices, triangles, raster.edge_opposites(triangles), face, depth
+    ).numpy()
+    alpha = smooth[..., 3:] * opacity
+    surface = smooth[..., :3] / np.maximum(smooth[..., 3:], 1e-6)
     return (image * (1 - alpha) + surface * alpha + 0.5).clip(0, 255).astype(np.uint8)
 
 

@@ -110,9 +110,13 @@ class Score:
         curve: Curve = PchipInterpolator(at, value)(np.clip(self.time, at[0], at[-1]))
         return curve
 
-    def hold(self, start: float, end: float, value: float = 1.0, rise: float = 0.35, fall: float = 0.5) -> Curve:
+    def hold(
+        self, start: float, end: float, value: float = 1.0, rise: float = 0.35, fall: float = 0.5
+    ) -> Curve:
         """A curve that rises to ``value`` from ``start``, stays, and is back at 0 at ``end``."""
-        return self.keys((start, 0), (start + rise, value), (max(end - fall, start + rise + 1e-3), value), (end, 0))
+        return self.keys(
+            (start, 0), (start + rise, value), (max(end - fall, start + rise + 1e-3), value), (end, 0)
+        )
 
     def say(self, start: float, speech: str, energy: float = 1.0) -> float:
         """Speak a line of ``_SPEECH`` (or visemes written like one); returns the second it ends at."""
@@ -156,7 +160,9 @@ class Score:
         for column in range(2):
             self.gaze[:, column] += 0.6 * amount * self._drift(seed + 20 + column, loop, speed=2.0)
         for i, name in enumerate(("browInnerUp", "mouthSmile", "mouthPress", "eyeSquint")):
-            self.add(name, amount * (0.05, 0.07, 0.03, 0.06)[i] * (0.5 + 0.5 * self._drift(seed + 30 + i, loop)))
+            self.add(
+                name, amount * (0.05, 0.07, 0.03, 0.06)[i] * (0.5 + 0.5 * self._drift(seed + 30 + i, loop))
+            )
 
     def _drift(self, seed: int, loop: bool, speed: float = 1.0) -> Curve:
         """A sum of slow sines in about [-1, 1]."""
@@ -216,7 +222,9 @@ def _talk(s: Score) -> None:
     s.say(4.0, "never")
     s.blink(0.25, 2.0, 4.3, 6.6)
     s.look((0.0, 0, 0), (1.7, 6, -2), (2.3, 0, 0), (4.9, -7, 2), (5.5, 0, 0))
-    s.turn[:, 0] += s.keys((0.3, 0), (0.7, 4), (1.2, 0), (2.5, 3.5), (3.1, -1), (4.4, 3), (5.2, 0), (6.2, 4), (7, 0))
+    s.turn[:, 0] += s.keys(
+        (0.3, 0), (0.7, 4), (1.2, 0), (2.5, 3.5), (3.1, -1), (4.4, 3), (5.2, 0), (6.2, 4), (7, 0)
+    )
     s.turn[:, 1] += s.keys((0.4, 0), (1.6, 5), (2.8, -2), (4.2, -5), (5.6, 3), (7, 0))
     s.add("browInnerUp", s.hold(1.0, 2.2, 0.3) + s.hold(4.6, 5.8, 0.35))
     s.add("browOuterUp", s.hold(4.6, 5.8, 0.25))
@@ -262,7 +270,11 @@ def _demo(s: Score) -> None:
     s.say(10.55, "short", 1.1)
     s.say(12.9, "never", 0.95)
     s.blink(0.45, 2.55, 4.35, 5.6, 7.3, 9.2, 10.3, 12.1, 14.0, 15.5)
-    smile = s.hold(4.1, 6.0, 0.85, 0.5, 0.6) + s.hold(11.6, 13.2, 0.5, 0.4, 0.5) + s.hold(14.9, 16.2, 0.45, 0.5, 0.4)
+    smile = (
+        s.hold(4.1, 6.0, 0.85, 0.5, 0.6)
+        + s.hold(11.6, 13.2, 0.5, 0.4, 0.5)
+        + s.hold(14.9, 16.2, 0.45, 0.5, 0.4)
+    )
     s.add("mouthSmile", smile)
     s.add("cheekSquint", 0.55 * smile)
     s.add("eyeSquint", 0.3 * smile)

@@ -118,7 +118,9 @@ _HAIRLINE = ((-0.16, -0.13, -0.10, -0.075, -0.055, -0.035, -0.015, 0.010, 0.040)
 
 def skin(points: Array, normals: Array, mark: Array) -> tuple[Array, Array]:
     """Albedo [N, 3] and gloss [N] of skin at rest-head ``points`` [N, 3]; ``mark`` [478, 3] are its landmarks."""
-    front = np.clip((normals[:, 2] + 0.1) / 0.4, 0, 1) * np.clip((points[:, 2] + 0.03) / 0.03, 0, 1)
+    front = (np.clip((normals[:, 2] + 0.1) / 0.4, 0, 1) * np.clip((points[:, 2] + 0.03) / 0.03, 0, 1)).astype(
+        np.float32
+    )
     broad, middle = noise(points, 30.0, 3, 1), noise(points, 160.0, 3, 2)
     grain, pores = noise(points, 700.0, 2, 3), noise(points, 1300.0, 1, 4)
     melanin = 0.27 + 0.035 * broad + 0.02 * middle + 0.014 * grain
@@ -165,7 +167,9 @@ def _lips(points: Array, mark: Array, front: Array, albedo: Array, gloss: Array)
     lines = noise(points * np.array([1, 0.12, 0.12], np.float32), 650.0, 2, 8)
     color = _pigmented(0.26 + 0.03 * lines, 0.92 + 0.10 * lines + 0.9 * seam)
     color = color * np.array([0.88, 0.80, 0.84], np.float32)
-    border = front * Frontal().fill(mark[list(landmarks.LIPS_OUTER)]).blurred(0.0022).at(points) * (1 - amount)
+    border = (
+        front * Frontal().fill(mark[list(landmarks.LIPS_OUTER)]).blurred(0.0022).at(points) * (1 - amount)
+    )
     albedo = albedo * (1 - 0.10 * border[:, None])
     mixed = albedo + (color - albedo) * (0.92 * amount)[:, None]
     return mixed, gloss + amount * (0.55 - 0.25 * np.abs(lines) - gloss * 0.4)
@@ -186,7 +190,9 @@ def _nose(points: Array, mark: Array, normals: Array, albedo: Array) -> Array:
     dark = 0.93 * under * holes.blurred(0.0006).at(points)
     soft = 0.22 * crease.blurred(0.0012).at(points)
     tint = np.array([0.75, 1.0, 1.0], np.float32)
-    shaded: Array = albedo * (1 - np.clip(dark, 0, 1)[:, None] * (tint * 0.25 + 0.75)) * (1 - soft[:, None] * tint)
+    shaded: Array = (
+        albedo * (1 - np.clip(dark, 0, 1)[:, None] * (tint * 0.25 + 0.75)) * (1 - soft[:, None] * tint)
+    )
     return shaded
 
 
@@ -198,7 +204,9 @@ def _eyes_and_brows(points: Array, mark: Array, front: Array, albedo: Array) -> 
     for low, high in BROWS:
         low_line, high_line = mark[list(low)], mark[list(high)]
         # mediapipe's brow band is taller than the hair in it
-        outline = np.concatenate([low_line * 0.9 + high_line * 0.1, (low_line * 0.25 + high_line * 0.75)[::-1]])
+        outline = np.concatenate(
+            [low_line * 0.9 + high_line * 0.1, (low_line * 0.25 + high_line * 0.75)[::-1]]
+        )
         brow.fill(outline)
     dark = np.array([0.045, 0.026, 0.018], np.float32)
     lid = (0.75 * front * line.blurred(0.00035).at(points))[:, None]

@@ -29,18 +29,32 @@ class Strands:
 
     @classmethod
     def rooted(
-        cls, vertices: Array, triangle: NDArray[np.int64], weight: Array, points: Array, width: Array, color: Array
+        cls,
+        vertices: Array,
+        triangle: NDArray[np.int64],
+        weight: Array,
+        points: Array,
+        width: Array,
+        color: Array,
     ) -> Strands:
         """Strands with ``points`` [S, P, 3] given on the rest mesh ``vertices`` [V, 3]."""
         root, frame = _frames(vertices, triangle, weight)
         local = np.einsum("spi,sij->spj", points - root[:, None], frame)
-        return cls(triangle, weight, local.astype(np.float32), width.astype(np.float32), color.astype(np.float32))
+        return cls(
+            triangle, weight, local.astype(np.float32), width.astype(np.float32), color.astype(np.float32)
+        )
 
     def chosen(self, which: NDArray[np.bool_] | slice) -> Strands:
         """Only some of the strands."""
         outward = None if self.outward is None else self.outward[which]
-        picked = (a[which] for a in (self.triangle, self.weight, self.local, self.width, self.color))
-        return Strands(*picked, outward)
+        return Strands(
+            self.triangle[which],
+            self.weight[which],
+            self.local[which],
+            self.width[which],
+            self.color[which],
+            outward,
+        )
 
     def thinned(self, every: int, broader: float) -> Strands:
         """Every so many-th strand, as much broader: a cheap stand-in for the hair's mass."""

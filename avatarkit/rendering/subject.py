@@ -81,7 +81,9 @@ class DemoSubject:
         for yaw in (-0.55, -0.28, 0.0, 0.28, 0.55):
             for pitch in (-0.2, 0.25):
                 c, s, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-                turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+                turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array(
+                    [[c, 0, s], [0, 1, 0], [-s, 0, c]]
+                )
                 rotation = np.diag(_FLIP) @ turn
                 place = np.array([0, 0, 0.7])
                 points = (full.posed(head.vertices) @ rotation.T + place).astype(np.float32)
@@ -99,10 +101,14 @@ class DemoSubject:
         head = self.head
         posed = head.posed(pose.expression, neck=pose.neck, eyes=pose.eyes)
         torso = _torso(head, self.sweater.vertices, pose.neck)
-        studio = np.concatenate([posed, torso]) @ (pose.rotation * _FLIP[:, None]).T + pose.translation * _FLIP
+        studio = (
+            np.concatenate([posed, torso]) @ (pose.rotation * _FLIP[:, None]).T + pose.translation * _FLIP
+        )
         studio = studio.astype(np.float32)
         solid = studio[: len(posed)]
-        normals = np.concatenate([head.normals(solid), _normals(studio[len(posed) :], self.sweater.triangles)])
+        normals = np.concatenate(
+            [head.normals(solid), _normals(studio[len(posed) :], self.sweater.triangles)]
+        )
         lock = _to_studio(self.hulls, posed, pose) * _FLIP
         lock = strands.widened(lock, strands.tangents(lock), self.hulls.width) * _FLIP
         shadow = np.concatenate([solid, lock])
@@ -114,9 +120,7 @@ class DemoSubject:
         ribbons, ribbon_colors = self._ribbons(posed, pose)
         size = camera.scaled(camera.width * SUPERSAMPLING, camera.height * SUPERSAMPLING)
         pixels = _pixels(np.concatenate([studio * _FLIP, ribbons]), size)
-        face, weights, _ = raster.rasterize(
-            torch.from_numpy(pixels), self.triangles, size.height, size.width
-        )
+        face, weights, _ = raster.rasterize(torch.from_numpy(pixels), self.triangles, size.height, size.width)
         image = torch.zeros(size.height * size.width, 4)
         flat, share = face.reshape(-1), weights.reshape(-1, 3)
         faces = len(head.triangles)
@@ -146,18 +150,18 @@ class DemoSubject:
         color = texel[:, :3] * values[:, 3:6]
         gloss = texel[:, 3] * values[:, 7].clamp(0, 1)
         for i, lamp in enumerate(lighting.STUDIO[:3]):
-            half = lamp.towards + np.array([0, 0, 1], np.float32)
-            half = torch.from_numpy(half / np.linalg.norm(half))
-            cosine = (normal @ half).clamp_min(0)
+            cosine = (normal @ _halfway(lamp)).clamp_min(0)
             fresnel = 1.0 if lamp.towards[2] > 0 else 3.0
-            lit = gloss * (values[:, 6] if lamp.shadow else 1.0) * (normal @ torch.from_numpy(lamp.towards)).clamp(0, 1)
+            lit = (
+                gloss
+                * (values[:, 6] if lamp.shadow else 1.0)
+                * (normal @ torch.from_numpy(lamp.towards)).clamp(0, 1)
+            )
             lobe = sum(strength * cosine.pow(power) for strength, power in _SKIN_LOBES[: 2 if i == 0 else 1])
             color = color + (fresnel * lit * lobe)[:, None] * torch.tensor(lamp.color)
         wet = self.wet_face[face.long()]
         if bool(wet.any()):
-            key = lighting.STUDIO[0]
-            half = key.towards + np.array([0, 0, 1], np.float32)
-            cosine = (normal[wet] @ torch.from_numpy(half / np.linalg.norm(half))).clamp_min(0)
+            cosine = (normal[wet] @ _halfway(lighting.STUDIO[0])).clamp_min(0)
             color[wet] += (0.35 * values[wet, 7] * cosine.pow(90))[:, None]
         image[where, :3] = color
         eye = torch.nonzero(self.eye_face[face.long()])[:, 0]
@@ -169,7 +173,9 @@ class DemoSubject:
     def _shade_eyes(self, face: Tensor, weight: Tensor, values: Array, solid: Array, pose: Pose) -> Array:
         head = self.head
         triangles = torch.from_numpy(head.triangles)
-        place = _gathered(torch.from_numpy(np.concatenate([head.vertices, solid], 1)), triangles, face, weight).numpy()
+        place = _gathered(
+            torch.from_numpy(np.concatenate([head.vertices, solid], 1)), triangles, face, weight
+        ).numpy()
         rest, point = place[:, :3], place[:, 3:]
         out = np.zeros((len(rest), 3), np.float32)
         turn = pose.rotation * _FLIP[:, None]
@@ -190,7 +196,10 @@ class DemoSubject:
             lit = color * (0.25 + 0.75 * values[mine, 3:6]) * (0.9 * shaded)[:, None]
             for lamp, strength in zip(lighting.STUDIO[:2], (2.6, 0.35), strict=True):
                 mirror = eyeball.shine(normal, direction, gaze, view, lamp.towards)
-                lit = lit + (strength * mirror * (0.35 + 0.65 * iris) * shaded)[:, None] * np.array(lamp.color) / 2
+                lit = (
+                    lit
+                    + (strength * mirror * (0.35 + 0.65 * iris) * shaded)[:, None] * np.array(lamp.color) / 2
+                )
             out[mine] = lit
         return out
 
@@ -202,20 +211,39 @@ class DemoSubject:
             along = strands.tangents(points)
             vertices.append(strands.widened(points, along, group.width))
             color = np.zeros(points.shape, np.float32)
-            outward = group.outward @ (pose.rotation * _FLIP[:, None]).T if group.outward is not None else None
+            outward = (
+                group.outward @ (pose.rotation * _FLIP[:, None]).T if group.outward is not None else None
+            )
             for lamp in lighting.STUDIO:
                 towards = lamp.towards * _FLIP
                 diffuse, primary = strands.kajiya(along, points, towards, 32.0)
                 facing = 1.0 if outward is None else np.clip(0.35 + 0.75 * (outward @ lamp.towards), 0.06, 1)
                 body = group.color * (0.75 * diffuse * facing)[..., None]
-                sheen = (0.085 * gleam * primary * facing)[..., None] * np.array([1.0, 0.82, 0.62], np.float32)
-                color += (body + sheen * np.sqrt(group.color / group.color.mean())) * np.array(lamp.color, np.float32)
+                sheen = (0.085 * gleam * primary * facing)[..., None] * np.array(
+                    [1.0, 0.82, 0.62], np.float32
+                )
+                color += (body + sheen * np.sqrt(group.color / group.color.mean())) * np.array(
+                    lamp.color, np.float32
+                )
             color += group.color * 0.35
             colors.append(np.repeat(color.reshape(-1, 3), 2, 0))
         return np.concatenate(vertices).astype(np.float32), np.concatenate(colors)
 
 
-_OUTSIDE = ("skin", "scalp", "ears", "ear", "neck", "torso", "lips", "brows", "eyelids", "nose", "face", "shoulders")
+_OUTSIDE = (
+    "skin",
+    "scalp",
+    "ears",
+    "ear",
+    "neck",
+    "torso",
+    "lips",
+    "brows",
+    "eyelids",
+    "nose",
+    "face",
+    "shoulders",
+)
 _BUST = ("neck", "torso", "shoulders", "bust")
 _WET = ("teeth", "gums", "tongue")
 _INNER = ("teeth", "gums", "tongue", "mouth")
@@ -231,13 +259,21 @@ def studio_background(camera: Camera) -> Array:
     return backdrop
 
 
+def _halfway(lamp: lighting.Light) -> Tensor:
+    """[3] unit vector between the light and the camera's axis."""
+    half = lamp.towards + np.array([0, 0, 1], np.float32)
+    return torch.from_numpy((half / np.linalg.norm(half)).astype(np.float32))
+
+
 def _turned(vector: Array, point: Array) -> Array:
     angle = float(np.linalg.norm(vector))
     if angle < 1e-9:
         return point
     axis = vector / angle
     turned: Array = (
-        point * np.cos(angle) + np.cross(axis, point) * np.sin(angle) + axis * (axis @ point) * (1 - np.cos(angle))
+        point * np.cos(angle)
+        + np.cross(axis, point) * np.sin(angle)
+        + axis * (axis @ point) * (1 - np.cos(angle))
     )
     return turned
 
@@ -279,8 +315,11 @@ def _developed(image: Tensor, size: Camera, background: Array) -> NDArray[np.uin
     """Average the samples [HS * WS, 4], lay them over the background, expose and encode."""
     s = SUPERSAMPLING
     samples = image.view(size.height, size.width, 4)
-    mean = sum(samples[i::s, j::s] for i in range(s) for j in range(s)).numpy() / s**2
-    linear = mean[..., :3] + (1 - mean[..., 3:]) * background
+    mean = samples[::s, ::s].clone()
+    for i, j in [(i, j) for i in range(s) for j in range(s)][1:]:
+        mean += samples[i::s, j::s]
+    average = mean.numpy() / s**2
+    linear = average[..., :3] + (1 - average[..., 3:]) * background
     steps = np.minimum(linear * (len(_CURVE) / _CURVE_RANGE), len(_CURVE) - 1).astype(np.uint16)
     return _CURVE[steps]
 

@@ -16,13 +16,17 @@ from avatarkit.ops import raster_reference as twin
 
 def sphere(rows: int, columns: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A bumpy sphere that fills most of the image: vertices [V, 3], triangles [F, 3], uv [V, 2]."""
-    theta, phi = np.meshgrid(np.linspace(0.02, np.pi - 0.02, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij")
+    theta, phi = np.meshgrid(
+        np.linspace(0.02, np.pi - 0.02, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij"
+    )
     radius = 0.45 * (1 + 0.05 * np.sin(7 * theta) * np.cos(5 * phi))
     x, y = radius * np.sin(theta) * np.cos(phi), radius * np.cos(theta)
     z = 3 + radius * np.sin(theta) * np.sin(phi)
     points = np.stack([size / 2 + size * x, size / 2 + size * y, z], -1).reshape(-1, 3)
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
-    t = np.concatenate([np.stack([a, a + 1, a + columns], 1), np.stack([a + 1, a + columns + 1, a + columns], 1)])
+    t = np.concatenate(
+        [np.stack([a, a + 1, a + columns], 1), np.stack([a + 1, a + columns + 1, a + columns], 1)]
+    )
     uv = np.stack([phi / (2 * np.pi), 1 - theta / np.pi], -1).reshape(-1, 2)
     return (
         torch.tensor(points, dtype=torch.float32),

@@ -18,7 +18,9 @@ def grid_mesh(rows=9, columns=11, height=40.0, width=56.0, seed=0):
     points = np.stack([x, y, z], -1).reshape(-1, 3)
     points[:, :2] += rng.uniform(-3, 3, (len(points), 2))
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
-    t = np.concatenate([np.stack([a, a + 1, a + columns], 1), np.stack([a + 1, a + columns + 1, a + columns], 1)])
+    t = np.concatenate(
+        [np.stack([a, a + 1, a + columns], 1), np.stack([a + 1, a + columns + 1, a + columns], 1)]
+    )
     return torch.tensor(points, dtype=torch.float32), torch.tensor(t, dtype=torch.int32)
 
 
@@ -80,7 +82,9 @@ def test_shared_edges_leave_no_crack_and_no_overlap():
     y, x = np.meshgrid(np.arange(rows) * 2 + 0.5, np.arange(columns) * 2 + 0.5, indexing="ij")
     points = torch.tensor(np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3), dtype=torch.float32)
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
-    t = np.concatenate([np.stack([a, a + 1, a + columns], 1), np.stack([a + 1, a + columns + 1, a + columns], 1)])
+    t = np.concatenate(
+        [np.stack([a, a + 1, a + columns], 1), np.stack([a + 1, a + columns + 1, a + columns], 1)]
+    )
     triangles = torch.tensor(t, dtype=torch.int32)
     face, _, _ = raster.rasterize(points, triangles, 33, 33)
     assert bool((face[1:32, 1:32] >= 0).all())
@@ -111,6 +115,7 @@ def test_native_vertex_gradients_match_twin(perspective):
     face = raster.rasterize(vertices, triangles, 48, 48, perspective)[0]
     agree = (face == twin.rasterize(vertices[None], triangles, 48, 48, perspective)[0][0])[..., None]
     weight = torch.randn(48, 48, 4, generator=torch.Generator().manual_seed(0)) * agree
+
     def reference(v):
         return [x[0] for x in twin.rasterize(v.double()[None], triangles, 48, 48, perspective)]
 
@@ -153,7 +158,10 @@ def test_texture_agrees_with_twin(channels):
     face = torch.randint(-1, 3, (7, 50), generator=rng, dtype=torch.int32)
     weight = torch.randn(7, 50, channels, generator=rng)
     outcome = []
-    for run in (raster.texture, lambda i, u, f: twin.texture(i, u.reshape(-1, 2), f.reshape(-1)).reshape(weight.shape)):
+    for run in (
+        raster.texture,
+        lambda i, u, f: twin.texture(i, u.reshape(-1, 2), f.reshape(-1)).reshape(weight.shape),
+    ):
         i, u = image.clone().requires_grad_(), uv.clone().requires_grad_()
         out = run(i, u, face)
         (out * weight).sum().backward()
@@ -171,7 +179,9 @@ def test_twin_texture_and_interpolation_gradients_match_finite_differences():
     face, barycentric, _ = twin.rasterize(vertices.double()[None], triangles, 8, 8, True)
     values = torch.rand(len(vertices), 2, generator=rng, dtype=torch.float64).requires_grad_()
     barycentric = barycentric.clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda v, b: twin.interpolate(v, triangles, face, b), (values, barycentric))
+    assert torch.autograd.gradcheck(
+        lambda v, b: twin.interpolate(v, triangles, face, b), (values, barycentric)
+    )
 
 
 def test_texture_orientation():

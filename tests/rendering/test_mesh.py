@@ -16,7 +16,9 @@ def test_wireframe_draws_edges_and_nothing_else():
     assert out[20, 10, 0] > 200  # left edge between the columns 9 and 10 of pixel centers
     assert (out[:5] == 90).all()
     assert (out[14, 45] == 90).all()
-    diagonal = out[np.round(np.linspace(9, 30, 9)).astype(int), np.round(np.linspace(11.7, 46.7, 9)).astype(int), 0]
+    diagonal = out[
+        np.round(np.linspace(9, 30, 9)).astype(int), np.round(np.linspace(11.7, 46.7, 9)).astype(int), 0
+    ]
     assert (diagonal > 120).sum() >= 6
     assert (GRAY == 90).all()  # the input is not written to
 
