@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avatarkit.heads.extension import laplacian
 from avatarkit.heads.landmarks import EYE_LEFT, EYE_RIGHT, Group
-from avatarkit.heads.template import CORNEA, INTEROCULAR
+from avatarkit.heads.template import CORNEA, face_template
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -24,7 +24,7 @@ TENSION = 0.04
 class Face:
     """A neutral face to deform: ``vertices`` [468, 3] in head space and its ``triangles`` [852, 3].
 
-    Everything authored is in millimeters on a face whose eyes are ``INTEROCULAR`` apart.
+    Everything authored is in millimeters on a face whose eyes are as far apart as the template's.
     """
 
     vertices: Array
@@ -33,8 +33,7 @@ class Face:
     @cached_property
     def millimeter(self) -> float:
         """Meters of one authored millimeter on this face."""
-        eyes = [self.vertices[list(loop)].mean(0) for loop in (EYE_LEFT, EYE_RIGHT)]
-        return float(np.linalg.norm(eyes[0] - eyes[1])) / INTEROCULAR / 1000
+        return _eye_distance(self.vertices) / _eye_distance(face_template()) / 1000
 
     @cached_property
     def energy(self) -> Array:
@@ -86,6 +85,12 @@ class Face:
     def mirrored(self, mirror: Index) -> Face:
         """The face in a looking glass, its vertices renumbered so that it is a face of the same mesh."""
         return Face(self.vertices[mirror] * (-1, 1, 1), self.triangles)
+
+
+def _eye_distance(vertices: Array) -> float:
+    """Meters between the middles of both eyes' lid margins."""
+    left, right = (vertices[list(loop)].mean(0) for loop in (EYE_LEFT, EYE_RIGHT))
+    return float(np.linalg.norm(left - right))
 
 
 def turned(points: Array, center: Array, axis: tuple[float, float, float], degrees: Array | float) -> Array:

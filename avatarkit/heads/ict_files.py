@@ -105,7 +105,7 @@ def _checked(path: Path, data: IctData) -> IctData:
             raise AvatarkitError(f"{path}: faces or landmarks point outside ICT-FaceKit's mesh")
     if data.triangles.shape != data.uv_triangles.shape:
         raise AvatarkitError(f"{path}: ICT-FaceKit's mesh has faces without texture coordinates")
-    arrays = (data.vertices, data.uv, *data.expressions.values())
+    arrays: list[NDArray[np.floating]] = [data.vertices, data.uv, *data.expressions.values()]
     if not all(np.isfinite(array).all() for array in arrays):
         raise AvatarkitError(f"{path}: holds values that are not numbers")
     if "jawOpen" not in data.expressions:

@@ -124,8 +124,8 @@ def made_vertices() -> tuple[Array, Index]:
         found = detector.process(drawn_face()).multi_face_landmarks
     if not found:
         raise RuntimeError("mediapipe finds no face in the drawn one")
-    points = np.array([[p.x, p.y, p.z] for p in found[0].landmark]) * (SIZE, -SIZE, -SIZE)
-    points = points - (SIZE / 2, 0, 0)  # the drawing's plane of symmetry
+    relative = np.array([[p.x - 0.5, -p.y, -p.z] for p in found[0].landmark])  # x from the drawing's midline
+    points: Array = relative * float(SIZE)
     mesh = points[:468]
     reflected = mesh * (-1, 1, 1)
     distance = np.square(mesh[:, None] - reflected).sum(-1)
