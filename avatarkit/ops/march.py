@@ -52,9 +52,10 @@ def march(
         shift = -1 if seed is None else seed & 0xFFFFFFFF
         rays = (plain(origins), plain(directions), bitfield.contiguous(), cells, step, max_samples, shift)
         ray_offsets = torch.empty(origins.shape[0] + 1, dtype=torch.int64)
-        total = native.march_count(*rays, ray_offsets)
+        lengths = native.MarchedLengths()
+        total = native.march_count(*rays, ray_offsets, lengths)
         points, t = torch.empty(total, 3), torch.empty(total)
-        native.march_fill(*rays, ray_offsets, points, t)
+        native.march_fill(*rays, ray_offsets, lengths, points, t)
         return Samples(ray_offsets, points, t)
 
 

@@ -17,9 +17,28 @@ struct MarchInput {
     int64_t seed;         // -1: samples in the middle of their steps
 };
 
+// The samples' distances between counting and filling: the rays in kParts contiguous parts, each with its own list.
+class MarchedLengths {
+  public:
+    static constexpr int kParts = 64;
+
+    MarchedLengths() = default;
+    ~MarchedLengths();
+    MarchedLengths(const MarchedLengths&) = delete;
+    MarchedLengths& operator=(const MarchedLengths&) = delete;
+    // Makes room for `more` distances behind the `used` ones of a part, and returns the part's list.
+    float* reserve(int part, int64_t used, int64_t more);
+    const float* part(int part) const { return list_[part]; }
+
+  private:
+    float* list_[kParts] = {};
+    int64_t capacity_[kParts] = {};
+};
+
 }  // namespace avatarkit
 
 // ray_offsets [R + 1]: where every ray's samples begin.
-AK_DECLARE(void march_count(const MarchInput& in, int64_t* ray_offsets))
-// points [N][3], t [N] for those offsets.
-AK_DECLARE(void march_fill(const MarchInput& in, const int64_t* ray_offsets, float* points, float* t))
+AK_DECLARE(void march_count(const MarchInput& in, int64_t* ray_offsets, MarchedLengths& lengths))
+// points [N][3], t [N] of what march_count found.
+AK_DECLARE(void march_fill(const MarchInput& in, const int64_t* ray_offsets, const MarchedLengths& lengths,
+                           float* points, float* t))
