@@ -53,14 +53,14 @@ def _with_ears(skin: Skin) -> tuple[Skin, Part]:
     oval_back = skin.vertices[:468, 2].min()
     place = np.array((EAR_PLACE[0], oval_back + EAR_PLACE[1]))
     vertices = skin.vertices.copy()
-    rings = np.flatnonzero(skin.region == "scalp")
+    rings = np.arange(skin.face, skin.lining[0])
     side = rings[vertices[rings, 0] > 0.035]
     weight = np.exp(-np.square(vertices[side][:, 1:] - place).sum(1) / (2 * 0.007**2))
     x = float(weight @ vertices[side, 0] / weight.sum())
     point: Array = np.array((x, *place), np.float64)
     step = 1e-3 * np.eye(3)
     normal: Array = np.subtract(cranium.signed_distance(point + step), cranium.signed_distance(point - step))
-    local = (vertices[rings][:, 1:] - place - (0.003, 0.0)) / (0.034, 0.022)
+    local = (vertices[rings][:, 1:] - place - (0.003, -0.006)) / (0.034, 0.018)
     depth = 0.006 * (1 - smoothstep(0.35, 1.0, np.linalg.norm(local, axis=1)))
     vertices[rings, 0] -= np.sign(vertices[rings, 0]) * depth * (np.abs(vertices[rings, 0]) > 0.035)
     ear = left_ear(point + 0.0065 * normal / np.linalg.norm(normal), normal)
@@ -69,8 +69,9 @@ def _with_ears(skin: Skin) -> tuple[Skin, Part]:
 
 def _torso_share(skin: Skin) -> Array:
     """[N] of the skinning: by height along the neck, none on the face and inside of it."""
-    outside = np.isin(skin.region, ("scalp", "neck", "torso"))
-    share: Array = np.where(outside, cranium.neck_weight(skin.vertices), 0.0)
+    share = cranium.neck_weight(skin.vertices)
+    share[: skin.face] = 0
+    share[skin.lining] = 0
     return share
 
 
@@ -163,7 +164,7 @@ def build() -> HeadModel:
     jaw = _jaw_share(skin, shapes[INDEX["jawOpen"], cover]) * (1 - skinning[cover, 1])
     skinning[cover, 2] = jaw
     skinning[cover, 0] = 1 - jaw - skinning[cover, 1]
-    head = replace(head, shapes=shapes.astype(np.float32), skinning=skinning)
+    head = replace(head, shapes=np.ascontiguousarray(shapes, np.float32), skinning=skinning)
     identity_map = extension_map(head, anchored=False, fine=skin.subdivision)
     return replace(head, identity_map=identity_map, shape_map=shape_map)
 

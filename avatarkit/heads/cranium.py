@@ -20,9 +20,9 @@ ROWS = SCALP_ROWS + NECK_ROWS + SHOULDER_ROWS
 
 CENTER = np.array((0.0, 0.005, -0.070))
 """A point inside the cranium from which all of it can be seen."""
-NECK_TOP = ((0.0, -0.122, -0.030), (0.0, -0.075, -0.138), 0.056)
+NECK_TOP = ((0.0, -0.122, -0.030), (0.0, -0.075, -0.138), 0.0535)
 """Front and back point of the ring under the skull, and its half width."""
-NECK_BASE = ((0.0, -0.188, -0.054), (0.0, -0.150, -0.170), 0.064)
+NECK_BASE = ((0.0, -0.188, -0.054), (0.0, -0.150, -0.170), 0.061)
 """The same where the neck meets the shoulders."""
 BUST = ((0.0, -0.290, -0.010), (0.0, -0.290, -0.225), 0.205)
 """The same for the rim of the bust."""
@@ -34,7 +34,7 @@ ELLIPSOIDS = (
 )
 """Center, semi-axes, and the radius over which each is blended with those before it."""
 NECK_AXIS = ((0.0, -0.050, -0.078), (0.0, -0.240, -0.122))
-NECK_RADII = (0.0560, 0.0575)
+NECK_RADII = (0.0535, 0.0565)
 """Half width and half depth of the neck."""
 TORSO = ((0.0, -0.330, -0.118), (0.215, 0.150, 0.112))
 NECK_BLEND = 0.022

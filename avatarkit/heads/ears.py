@@ -53,6 +53,8 @@ def relief(radius: Array, angle: Array) -> Array:
     height += 6.0 * _bump(radius, 0.70, 0.20) * _sector(angle, 338, 372, 24)  # tragus
     height += 3.6 * _bump(radius, 0.52, 0.13) * _sector(angle, 232, 262, 26)  # antitragus
     height += 1.2 * _bump(radius, 0.80, 0.25) * lobe
+    # In front, from the root of the helix to the lobe, the ear runs into the cheek.
+    height -= 9.0 * smoothstep(0.74, 1.0, radius) * _sector(angle, 292, 402, 36)
     return height
 
 
@@ -98,7 +100,7 @@ def left_ear(center: Array, normal: Array) -> Part:
     )
     rim = relief(np.ones(COLUMNS), angle)
     share = np.concatenate([rows, np.array([ring for ring, _ in BACK_RINGS])[:, None]])
-    behind = np.array([height for _, height in BACK_RINGS])[:, None] + 0.5 * rim
+    behind = np.array([height for _, height in BACK_RINGS])[:, None] + np.where(rim > 0, 0.5, 1.0) * rim
     height = np.concatenate([front, behind])
     cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     x, y = share * edge * cos, share * edge * sin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avatarkit.heads import landmarks
+from avatarkit.heads import cranium, landmarks
 from avatarkit.heads.parts import Index
 
 REGIONS = (
@@ -40,4 +40,18 @@ def face_regions(triangles: Index, count: int, edges: Index) -> NDArray[np.str_]
     eyes = np.array(landmarks.EYE_LEFT + landmarks.EYE_RIGHT)
     region[ring_distance(triangles, count, eyes) <= LID_RINGS] = "eyelids"
     region[ring_distance(triangles, count, np.array(landmarks.LIPS_INNER)) <= LIP_RINGS] = "lips"
+    return region
+
+
+def ring_regions(points: NDArray[np.float64]) -> NDArray[np.str_]:
+    """[N] region names of the rings behind the face ``points`` [N, 3] (see ``cranium``), row by row."""
+    rows = np.arange(len(points)) // (len(points) // cranium.ROWS)
+    y, z = points[:, 1], points[:, 2]
+    # The neck begins at a line from under the chin past the corner of the jaw to the hairline of the nape.
+    below_jaw = y < -0.055 - 0.25 * (z + 0.14)
+    # Temples, and the cheeks back to the ears, carry no hair.
+    beside_face = (y < 0.030) & (z > -0.072)
+    region = np.select([below_jaw, beside_face], ["neck", "skin"], "scalp").astype("<U8")
+    region[rows >= cranium.SCALP_ROWS] = "neck"
+    region[rows >= cranium.SCALP_ROWS + cranium.NECK_ROWS] = "torso"
     return region

@@ -9,7 +9,7 @@ import numpy as np
 
 from avatarkit.heads import cranium, eyes, mouth, uv
 from avatarkit.heads.parts import Array, Index, closed_mirror, grid_uv
-from avatarkit.heads.regions import face_regions
+from avatarkit.heads.regions import face_regions, ring_regions
 from avatarkit.heads.subdivide import boundary_loops, butterfly
 
 EYEBALL_CLEARANCE = 0.0006
@@ -101,9 +101,7 @@ def build_skin() -> Skin:
     ring_uv, ring_uv_triangles = grid_uv(cranium.ROWS + 1, columns, True, heights=1 - length / length[-1])
     charts = [(face_uv, triangles), (uv.placed("cranium", ring_uv), ring_uv_triangles)]
     pieces: list[Index] = [triangles, ring_triangles]
-    spans = (cranium.SCALP_ROWS, cranium.NECK_ROWS, cranium.SHOULDER_ROWS)
-    region = [face_regions(triangles, count, edges),
-              np.repeat(["scalp", "neck", "torso"], [columns * span for span in spans])]  # fmt: skip
+    region = [face_regions(triangles, count, edges), ring_regions(rows[1:].reshape(-1, 3))]
 
     bag_rows, bag_end = mouth.bag(face[lips])
     first = len(vertices)
