@@ -126,7 +126,7 @@ def _film(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
         console.progress("filming", len(clip.performance), quiet) as bar,
         VideoWriter(paths.video, job.size, job.size, FPS) as writer,
     ):
-        for frame in clip.frames(subject):
+        for frame in clip.frames(subject, job.threads or None):
             writer.write(frame)
             bar.advance()
     milliseconds = 1000 * (time.perf_counter() - begin) / len(clip.performance)

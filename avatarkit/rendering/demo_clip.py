@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +16,12 @@ from avatarkit import __version__
 from avatarkit.files.track import FORMAT_VERSION, Track
 from avatarkit.heads import arkit
 from avatarkit.heads.model import HeadModel
+from avatarkit.ops.native import module
 from avatarkit.rendering.camera import Camera
 from avatarkit.rendering.performance import Performance
 from avatarkit.rendering.subject import DemoSubject, Pose, studio_background
 
 Array = NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
 FOCAL = 1.6
 """Focal length in image widths: what ``track`` assumes when it is not told."""
@@ -44,13 +47,27 @@ class Clip:
         rotation, translation = performance.to_camera(DISTANCE, (0.0, RISE))
         return cls(performance, Camera(k, size, size), rotation, translation)
 
-    def frames(self, subject: DemoSubject) -> Iterator[NDArray[np.uint8]]:
-        """Render frame after frame: [H, W, 3] uint8."""
+    def frames(self, subject: DemoSubject, threads: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Render frame after frame: [H, W, 3] uint8, ``threads`` of them (default: one a core) at a time.
+
+        Whole frames side by side keep the cores busier than threads within a frame, and the pixels are the same.
+        """
         background = studio_background(self.camera)
         p = self.performance
-        for t in range(len(p)):
+        workers = threads or os.cpu_count() or 1
+
+        def draw(t: int) -> NDArray[np.uint8]:
             pose = Pose(p.expression[t], p.neck[t], p.eyes[t], self.rotation[t], self.translation[t])
-            yield subject.render(pose, self.camera, background)
+            return subject.render(pose, self.camera, background)
+
+        with ThreadPoolExecutor(workers, initializer=_alone) as pool:
+            waiting: deque[Future[NDArray[np.uint8]]] = deque()
+            for t in range(len(p)):
+                waiting.append(pool.submit(draw, t))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def truth(self, head: HeadModel, video: dict[str, Any]) -> Track:
         """What a perfect tracker would find; ``video`` is the clip's entry in the track's meta."""
@@ -87,6 +104,13 @@ class Clip:
             residual=np.zeros(frames, np.float32),
             crop=np.array([*corner, side, side], np.int32),
         )  # fmt: skip
+
+
+def _alone() -> None:
+    """Kernels called from this thread use no further threads."""
+    native = module()
+    if native is not None:
+        native.set_threads(1)
 
 
 @dataclass(frozen=True)

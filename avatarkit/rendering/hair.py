@@ -29,8 +29,8 @@ class HairStyle:
     hem: float = -0.098
     """height at which the hair ends."""
     width: float = 0.00066
-    root: tuple[float, float, float] = (0.020, 0.0105, 0.0055)
-    tip: tuple[float, float, float] = (0.085, 0.045, 0.021)
+    root: tuple[float, float, float] = (0.046, 0.0250, 0.0125)
+    tip: tuple[float, float, float] = (0.092, 0.051, 0.025)
 
 
 class Obstacle:
@@ -108,9 +108,10 @@ def bob(
     heading = comb + 0.28 * normal + 0.14 * clump + 0.05 * fine
     heading /= np.linalg.norm(heading, axis=1, keepdims=True)
     layer = (0.0025 + 0.0085 * rng.random(style.strands) ** 1.5 + 0.002 * clump[:, 0]).astype(np.float32)
-    hem = style.hem + 0.006 * clump[:, 1] + 0.004 * fine[:, 0] + 0.012 * np.clip(root[:, 2] / 0.05, 0, 1)
+    hem = style.hem + 0.005 * clump[:, 1] + 0.0025 * fine[:, 0] + 0.012 * np.clip(root[:, 2] / 0.05, 0, 1)
     length = np.clip((root[:, 1] - hem) * 1.12 + 0.045 * top, 0.03, 0.32)
-    step = (length / (style.points - 1))[:, None]
+    pace = np.linspace(0.45, 1.35, style.points - 1)  # shorter steps where the head curves most
+    pace = pace * (length[:, None] / pace.sum())
     gravity = np.array([0, -1.0, 0])
     points = [root.astype(np.float32)]
     for i in range(1, style.points):
@@ -121,7 +122,7 @@ def bob(
         heading = heading + 0.45 * fall
         heading /= np.linalg.norm(heading, axis=1, keepdims=True)
         lift = layer * min(1.0, 0.35 + 0.22 * i)
-        spot = (points[-1] + step * heading).astype(np.float32)
+        spot = (points[-1] + pace[:, i - 1, None] * heading).astype(np.float32)
         spot = obstacle.settled(spot, lift, 0.55 * np.clip((spot[:, 1] + 0.03) / 0.06, 0, 1))
         spot = _off_the_face(spot)
         heading = spot - points[-1]
@@ -139,7 +140,7 @@ def bob(
     )  # slid around to the front of the neck
     along = np.diff(grown, axis=1)
     along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
-    kinked = ((along[:, 1:] * along[:, :-1]).sum(2) < 0.35).any(1)  # caught behind an ear
+    kinked = ((along[:, 1:] * along[:, :-1]).sum(2) < 0.70).any(1)  # caught behind an ear
     return strands.chosen(~(choking | kinked))
 
 
@@ -148,7 +149,7 @@ def _off_the_face(points: Array) -> Array:
     x, y, z = points.T
     # wide at the cheekbones, narrower at forehead and jaw
     half = 0.0645 - 0.9 * np.clip(y - 0.045, 0, 0.05) - 0.10 * np.clip(-y - 0.03, 0, 0.2)
-    inside = (z > -0.02) & (np.abs(x) < half) & (y < 0.085)
+    inside = (z > -0.02) & (np.abs(x) < half) & (y < 0.058)
     moved = points.copy()
     moved[:, 0] = np.where(inside, np.sign(x) * (np.abs(x) + 0.75 * (half - np.abs(x))), x)
     return moved
@@ -156,7 +157,7 @@ def _off_the_face(points: Array) -> Array:
 
 def _widths(style: HairStyle, rng: np.random.Generator) -> Array:
     s = np.linspace(0, 1, style.points)
-    taper = np.clip(0.60 + 1.6 * s, 0, 1.35) * np.clip(3.5 * (1.04 - s), 0.12, 1)
+    taper = np.clip(0.60 + 1.6 * s, 0, 1.35) * np.clip(2.5 * (1.1 - s), 0.30, 1)
     return style.width * (0.7 + 0.6 * rng.random((style.strands, 1))) * taper
 
 
@@ -166,8 +167,8 @@ def _colors(style: HairStyle, layer: Array, clump: Array, rng: np.random.Generat
     shade = 1 + 0.28 * clump[:, 1] + 0.22 * rng.standard_normal(style.strands)
     # strands deep inside the hair see less light than those on top, and all of them less at the root
     depth = np.clip((layer - 0.002) / 0.007, 0, 1)
-    inside = 0.30 + 0.70 * depth
-    color: Array = base * np.clip(shade * inside, 0.12, 1.8)[:, None, None] * np.clip(0.60 + 2.2 * s, 0, 1)
+    inside = 0.42 + 0.58 * depth
+    color: Array = base * np.clip(shade * inside, 0.12, 1.8)[:, None, None] * np.clip(0.75 + 2.2 * s, 0, 1)
     return color
 
 
@@ -208,7 +209,7 @@ def brows(head: HeadModel, seed: int = 7, count: int = 420) -> Strands:
         points.append(arc)
         widths.append(0.00042 * np.array([1.0, 1.0, 0.75, 0.25]) * (0.8 + 0.4 * rng.random((count, 1))))
     tone = np.clip(1 + 0.3 * rng.standard_normal((2 * count, 1, 1)), 0.5, 1.7)
-    color = np.array([0.045, 0.026, 0.016]) * tone * np.ones((1, 4, 1))
+    color = np.array([0.058, 0.035, 0.022]) * tone * np.ones((1, 4, 1))
     return Strands.rooted(
         head.vertices, np.concatenate(triangles), np.concatenate(weights), np.concatenate(points),
         np.concatenate(widths), color,
@@ -224,7 +225,7 @@ def lashes(head: HeadModel, seed: int = 7, count: int = 64) -> Strands:
     for pair, side in zip(EYES, (1.0, -1.0), strict=True):
         for line, upwards, share in zip(pair, (1.0, -1.0), (1.0, 0.40), strict=True):
             margin = spline(head.vertices[mark[list(line)]])
-            n = round(count * (1.0 if upwards > 0 else 0.4))
+            n = round(count * (1.0 if upwards > 0 else 0.3))
             t = np.sort(rng.uniform(0.03, 0.93, n))  # 0 outer corner
             root = np.stack([np.interp(t * (len(margin) - 1), np.arange(len(margin)), margin[:, k])
                              for k in range(3)], 1).astype(np.float32)  # fmt: skip

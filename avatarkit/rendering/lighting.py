@@ -6,6 +6,7 @@ Everything here is per vertex and in camera-aligned space (x right, y up, z towa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,11 +105,12 @@ class Irradiance:
 
 def illuminate(
     points: Array, normals: Array, casters: Array, triangles: Tensor, sharp: Tensor, translucent: Array,
-    lights: tuple[Light, ...] = STUDIO, directions: int = 28, size: int = 144,
+    smoother: Any, lights: tuple[Light, ...] = STUDIO, directions: int = 20, size: int = 112,
 ) -> Irradiance:  # fmt: skip
     """Light on ``points`` [N, 3] with ``normals`` [N, 3], shaded by the mesh ``casters``, ``triangles``.
 
     Only the triangles ``sharp`` cast a shadow in the key light; all of them keep the ambient light out.
+    ``smoother``, a sparse [N, N] averaging matrix, spreads both: light that went under the skin comes out nearby.
     ``translucent`` [N] in [0, 1] mixes plain Lambert with a wrapped profile per color channel, which is what
     subsurface scattering leaves of a terminator (after Penner, *Pre-Integrated Skin Shading*, 2011).
     """
@@ -116,7 +118,7 @@ def illuminate(
     sphere = around(directions)
     weight = (n @ torch.from_numpy(sphere.T)).clamp_min(0).T  # [D, N]
     open_to = visibility(p, n, c, triangles, sphere, size)
-    openness = ((open_to * weight).sum(0) / weight.sum(0).clamp_min(1e-6)).numpy()
+    openness = smoother @ ((open_to * weight).sum(0) / weight.sum(0).clamp_min(1e-6)).numpy()
     upward = (0.5 + 0.5 * normals[:, 1])[:, None]
     ambient = upward * np.array(SKY, np.float32) + (1 - upward) * np.array(GROUND, np.float32)
     # Light that skin scatters inside a hollow comes back red: occlusion bites less there.
@@ -129,9 +131,10 @@ def illuminate(
         lit = np.clip((normals @ towards)[:, None] + wrap, 0, None) / (1 + wrap) ** 2
         if light.shadow:
             shade = visibility(p, n, c, sharp, towards[None], 384, lift=0.006, soft=0.010, reach=3)[0].numpy()
+            shade = smoother @ (smoother @ shade)
             key = shade
             lit = lit * shade[:, None] ** (
-                1 - 0.35 * translucent[:, None] * np.array([1.0, 0.3, 0.0], np.float32)
+                1 - 0.20 * translucent[:, None] * np.array([1.0, 0.3, 0.0], np.float32)
             )
         else:
             lit = lit * np.clip(1.5 * openness, 0, 1)[:, None]
@@ -144,6 +147,6 @@ def brightened(light: Irradiance, inner: NDArray[np.bool_], least: float = 0.22)
     count = len(inner)
     diffuse = light.diffuse.copy()
     glow = np.array([1.0, 0.72, 0.66], np.float32) * least
-    reach = np.clip(0.25 + 2.0 * light.openness[:count], 0, 1)[:, None]
+    reach = np.clip(0.40 + 2.0 * light.openness[:count], 0, 1)[:, None]
     diffuse[:count] = np.where(inner[:, None], np.maximum(diffuse[:count], glow * reach), diffuse[:count])
     return Irradiance(diffuse, light.key, light.openness)

@@ -21,7 +21,7 @@ _MELANIN = np.array([0.42, 0.85, 1.25], np.float32)
 _HEMOGLOBIN = np.array([0.16, 0.92, 0.78], np.float32)
 _FLAT = {
     "teeth": (0.74, 0.68, 0.57), "gums": (0.42, 0.13, 0.12), "tongue": (0.45, 0.15, 0.14),
-    "mouth": (0.22, 0.05, 0.045), "sclera": (0.72, 0.69, 0.66), "iris": (0.12, 0.08, 0.05), "pupil": (0.0, 0.0, 0.0),
+    "mouth": (0.34, 0.095, 0.085), "sclera": (0.72, 0.69, 0.66), "iris": (0.12, 0.08, 0.05), "pupil": (0.0, 0.0, 0.0),
     "sockets": (0.35, 0.12, 0.10),
 }  # fmt: skip
 
@@ -211,18 +211,30 @@ def _eyes_and_brows(points: Array, mark: Array, front: Array, albedo: Array) -> 
     dark = np.array([0.045, 0.026, 0.018], np.float32)
     lid = (0.75 * front * line.blurred(0.00035).at(points))[:, None]
     albedo = albedo + (dark - albedo) * np.clip(lid, 0, 1)
-    hair = (0.55 * front * brow.blurred(0.0014).at(points))[:, None]
+    hair = (0.45 * front * brow.blurred(0.0014).at(points))[:, None]
     mixed: Array = albedo + (dark - albedo) * np.clip(hair, 0, 1)
     return mixed
+
+
+def cavity(head: HeadModel) -> Array:
+    """How deep each vertex [V] lies below its neighbors, in edge lengths: grooves between teeth, folds, creases."""
+    ends = np.concatenate([head.triangles[:, [0, 1, 2]].ravel(), head.triangles[:, [1, 2, 0]].ravel()])
+    starts = np.concatenate([head.triangles[:, [1, 2, 0]].ravel(), head.triangles[:, [0, 1, 2]].ravel()])
+    offset = head.vertices[starts] - head.vertices[ends]
+    count = np.maximum(np.bincount(ends, minlength=len(head)), 1)
+    mean = np.stack([np.bincount(ends, offset[:, k], len(head)) for k in range(3)], 1) / count[:, None]
+    edge = np.bincount(ends, np.linalg.norm(offset, axis=1), len(head)) / count
+    depth: Array = ((mean * head.normals()).sum(1) / np.maximum(edge, 1e-6)).astype(np.float32)
+    return depth
 
 
 def paint(head: HeadModel, size: int = 1024) -> Array:
     """The atlas [size, size, 4] of ``head``: linear albedo and gloss, by region, without seams."""
     kinds = np.eye(len(head.region_names), dtype=np.float32)[head.region]
-    attributes = np.concatenate([head.vertices, head.normals(), kinds], 1)
+    attributes = np.concatenate([head.vertices, head.normals(), cavity(head)[:, None], kinds], 1)
     baked, covered = bake(head.uv, head.uv_triangles, head.triangles, attributes, size)
     texels = baked[covered]
-    points, normals, share = texels[:, :3], texels[:, 3:6], texels[:, 6:]
+    points, normals, deep, share = texels[:, :3], texels[:, 3:6], texels[:, 6], texels[:, 7:]
     share = share / np.maximum(share.sum(1, keepdims=True), 1e-6)
     flat = np.zeros((len(texels), 3), np.float32)
     flat_share = np.zeros(len(texels), np.float32)
@@ -241,6 +253,8 @@ def paint(head: HeadModel, size: int = 1024) -> Array:
     keep = (1 - flat_share[wanted])[:, None]
     albedo[wanted] += keep * bare
     gloss[wanted] = shine
+    shaded = np.clip(deep - 0.04, 0, 0.5)
+    albedo *= np.exp(-shaded[:, None] * np.array([2.6, 3.4, 3.6], np.float32))
     atlas = np.zeros((size, size, 4), np.float32)
     atlas[covered] = np.concatenate([albedo, gloss[:, None]], 1)
     return bleed(atlas, covered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ class DemoSubject:
             triangles.append(group.ribbons() + first)
             first += 2 * group.width.size
         self.triangles = torch.from_numpy(np.concatenate(triangles).astype(np.int32))
+        self.smoother = _averaging(np.concatenate(triangles[:2]))
         self.casters = torch.from_numpy(
             np.concatenate([head.triangles, self.hulls.ribbons() + len(rest)]).astype(np.int32)
         )
@@ -78,8 +80,8 @@ class DemoSubject:
         ribbons = full.ribbons()
         per_strand = len(ribbons) // count
         seen = np.zeros(count, bool)
-        for yaw in (-0.55, -0.28, 0.0, 0.28, 0.55):
-            for pitch in (-0.2, 0.25):
+        for yaw in (-0.40, -0.2, 0.0, 0.2, 0.40):
+            for pitch in (-0.12, 0.15):
                 c, s, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
                 turn = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array(
                     [[c, 0, s], [0, 1, 0], [-s, 0, c]]
@@ -92,8 +94,9 @@ class DemoSubject:
                 pixels = _pixels(np.concatenate([solid, ribbon]), camera)
                 triangles = np.concatenate([head.triangles, ribbons + len(solid)]).astype(np.int32)
                 face, _, _ = raster.rasterize(torch.from_numpy(pixels), torch.from_numpy(triangles), 512, 512)
-                strand = (np.unique(face.numpy()) - len(head.triangles)) // per_strand
-                seen[strand[strand >= 0]] = True
+                strand = (face.numpy().reshape(-1).astype(np.int64) - len(head.triangles)) // per_strand
+                pixels_seen = np.bincount(strand[strand >= 0], minlength=count)
+                seen |= pixels_seen >= 2
         return full.chosen(seen)
 
     def render(self, pose: Pose, camera: Camera, background: Array) -> NDArray[np.uint8]:
@@ -114,7 +117,7 @@ class DemoSubject:
         shadow = np.concatenate([solid, lock])
         translucent = np.concatenate([self.translucent, np.zeros(len(torso), np.float32)])
         light = lighting.illuminate(
-            studio, normals, shadow, self.casters, self.casters[: len(head.triangles)], translucent
+            studio, normals, shadow, self.casters, self.casters[: len(head.triangles)], translucent, self.smoother
         )
         light = lighting.brightened(light, self.inner)
         ribbons, ribbon_colors = self._ribbons(posed, pose)
@@ -214,18 +217,18 @@ class DemoSubject:
             outward = (
                 group.outward @ (pose.rotation * _FLIP[:, None]).T if group.outward is not None else None
             )
-            for lamp in lighting.STUDIO:
+            for lamp in (lighting.STUDIO[0], lighting.STUDIO[2]):
                 towards = lamp.towards * _FLIP
                 diffuse, primary = strands.kajiya(along, points, towards, 32.0)
                 facing = 1.0 if outward is None else np.clip(0.35 + 0.75 * (outward @ lamp.towards), 0.06, 1)
                 body = group.color * (0.75 * diffuse * facing)[..., None]
-                sheen = (0.085 * gleam * primary * facing)[..., None] * np.array(
+                sheen = (0.11 * gleam * primary * facing)[..., None] * np.array(
                     [1.0, 0.82, 0.62], np.float32
                 )
                 color += (body + sheen * np.sqrt(group.color / group.color.mean())) * np.array(
                     lamp.color, np.float32
                 )
-            color += group.color * 0.35
+            color += group.color * 0.55
             colors.append(np.repeat(color.reshape(-1, 3), 2, 0))
         return np.concatenate(vertices).astype(np.float32), np.concatenate(colors)
 
@@ -257,6 +260,21 @@ def studio_background(camera: Camera) -> Array:
     dark, bright = np.array([0.055, 0.066, 0.082]), np.array([0.235, 0.258, 0.285])
     backdrop: Array = (dark + (bright - dark) * glow).astype(np.float32)
     return backdrop
+
+
+def _averaging(triangles: NDArray[np.int32], rounds: int = 2) -> Any:
+    """Sparse [N, N] matrix that replaces a vertex' value by the mean of its surroundings, ``rounds`` rings wide."""
+    from scipy.sparse import coo_matrix, diags, identity
+
+    a, b = triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()
+    count = int(triangles.max()) + 1
+    links = coo_matrix((np.ones(len(a), np.float32), (a, b)), (count, count)).tocsr()
+    links = ((links + links.T) > 0).astype(np.float32) + identity(count, np.float32)
+    mean = (diags(1 / np.asarray(links.sum(1)).ravel()) @ links).tocsr().astype(np.float32)
+    spread = mean
+    for _ in range(rounds - 1):
+        spread = spread @ mean
+    return spread
 
 
 def _halfway(lamp: lighting.Light) -> Tensor:
