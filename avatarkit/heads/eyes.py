@@ -12,18 +12,16 @@ IRIS_RADIUS = 0.00585
 PUPIL_RADIUS = 0.0021
 RINGS_BEHIND = (36.0, 50.0, 68.0, 90.0, 120.0, 150.0)
 """Polar angles of the sclera's rings, degrees from the optical axis."""
-RING_LANDMARKS_LEFT = (474, 475, 476, 477)
-"""The iris' points at +x, +y, -x, -y of the person's left eye, 473 in their middle."""
-RING_LANDMARKS_RIGHT = (469, 470, 471, 472)
-"""The same for the right eye, around 468."""
+CHART_POWER = 0.6
+"""Of the polar angle in the texture chart: below 1 the iris gets more than its share."""
 
 
 def eyeball(center: Array, radius: float, column: int) -> Part:
     """An eyeball looking along +z, skinned to ``column``.
 
     Vertex 0 is the front pole (the iris center), the last one the back pole; in between rings of
-    ``SEGMENTS`` vertices that start at +x and turn towards +y. The texture chart is the azimuthal
-    equidistant map of the sphere, front pole in the middle.
+    ``SEGMENTS`` vertices that start at +x and turn towards +y. The texture chart is an azimuthal map
+    of the sphere with the front pole in the middle, magnified there.
     """
     front = np.rad2deg(np.arcsin([PUPIL_RADIUS / radius, 0.68 * IRIS_RADIUS / radius, IRIS_RADIUS / radius]))
     polar = np.deg2rad([*front, *RINGS_BEHIND])
@@ -40,7 +38,8 @@ def eyeball(center: Array, radius: float, column: int) -> Part:
     body = strip(len(polar), SEGMENTS, closed=True, symmetric=False)[:, ::-1] + 1
     triangles = np.concatenate([fan(first, 0), body, fan(last[::-1], count - 1)])
     # The back pole is a circle in the chart: one texture vertex per segment.
-    reach = np.concatenate([[0], np.repeat(polar, SEGMENTS), np.full(SEGMENTS, np.pi)]) / np.pi
+    reach = np.concatenate([[0], np.repeat(polar, SEGMENTS), np.full(SEGMENTS, np.pi)])
+    reach = (reach / np.pi) ** CHART_POWER
     around = np.concatenate([[0], np.tile(turn, len(polar)), turn + np.pi / SEGMENTS])
     uv = 0.5 + 0.5 * reach[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
     uv_triangles = triangles.copy()
