@@ -12,6 +12,7 @@ from torch.autograd.function import FunctionCtx
 
 from avatarkit.ops import reference
 from avatarkit.ops.checks import native_for, offsets, plain, shaped
+from avatarkit.ops.native import retain_memory
 
 INPUTS, WIDTH, GEOMETRY, HARMONICS = 64, 64, 16, 16
 
@@ -111,6 +112,8 @@ class _FieldMlp(torch.autograd.Function):
         matrices = [plain(matrix) for matrix in weights]
         # Hidden layers are kept for backward only: computing them again costs more than reading them.
         kept = total if any(ctx.needs_input_grad) else 0  # type: ignore[attr-defined]
+        if kept:
+            retain_memory()
         hidden = torch.empty(kept, 2 * WIDTH + GEOMETRY)
         native.field_mlp(plain(features), plain(harmonics), ray_offsets, *matrices, density, rgb, hidden)
         ctx.save_for_backward(features, harmonics, ray_offsets, *weights, density, rgb, hidden)

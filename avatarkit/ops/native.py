@@ -37,8 +37,9 @@ def set_threads(threads: int) -> None:
         native.set_threads(threads)
 
 
+@cache
 def retain_memory() -> None:
-    """Keeps memory that is freed inside the process (glibc only), for a loop that asks for the same again.
+    """Keeps memory that is freed inside the process from now on (glibc only). ``field_mlp`` calls it when it trains.
 
     A training step needs some 90 MB of large, short-lived tensors. The allocator would return each to the system
     and fault its pages in anew, which costs as much as the network's forward pass.
