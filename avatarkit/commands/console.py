@@ -20,6 +20,7 @@ from avatarkit.files.errors import AvatarkitError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+    from rich.table import Table
 
     from avatarkit.files.streams import Output
 
@@ -137,6 +138,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def show(table: Table, width: int = 140) -> None:
+    """Print a rich table on standard output; ``width`` columns where that is no terminal and has no width."""
+    from rich.console import Console
+
+    class Screen(Console):
+        """A console that leaves a closed pipe to ``run`` instead of exiting with 1 by itself."""
+
+        def on_broken_pipe(self) -> None:
+            """Called by rich while it handles the error."""
+            raise BrokenPipeError
+
+    screen = Screen()
+    (screen if screen.is_terminal else Screen(width=width)).print(table)
 
 
 def progress(title: str, total: int | None, quiet: bool = False) -> Progress:

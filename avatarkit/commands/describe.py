@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from avatarkit.commands import console
+
 
 def describe(path: Path) -> dict[str, Any]:
     """The facts of the file at ``path``, its ``kind`` first. Raises AvatarkitError when it is none of ours.
@@ -155,7 +157,6 @@ def _head_model(path: Path) -> dict[str, Any]:
 
 def show(facts: dict[str, Any]) -> None:
     """Print ``facts`` as a table of two columns; empty ones are left out, nested ones indented."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -167,10 +168,7 @@ def show(facts: dict[str, Any]) -> None:
     for key, value in _flat(facts):
         if key not in ("kind", "file"):
             table.add_row(key, escape(value))
-    screen = Console()
-    if not screen.is_terminal:
-        screen = Console(width=120)
-    screen.print(table)
+    console.show(table, 120)
 
 
 LONGEST = 12

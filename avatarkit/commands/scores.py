@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avatarkit.commands import console
 from avatarkit.files.streams import atomic, temporary_beside
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def print_table(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     """A table on standard output, region by region, best values in bold; metrics nobody has are left out."""
-    from rich.console import Console
     from rich.table import Table
 
     used = [key for key in COLUMNS if any(row[key] is not None for row in rows)]
@@ -56,10 +56,7 @@ def print_table(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
         for i, row in enumerate(members):
             cells = [_cell(key, row[key], row[key] is not None and row[key] == best[key]) for key in used]
             table.add_row(region if i == 0 else "", row["name"], *cells, end_section=i == len(members) - 1)
-    screen = Console()
-    if not screen.is_terminal:
-        screen = Console(width=140)  # a pipe has no width: do not squeeze the columns
-    screen.print(table)
+    console.show(table)
 
 
 def _best(key: str, rows: list[dict[str, Any]]) -> float | None:
