@@ -15,8 +15,10 @@ from avatarkit.segmentation.window import GRID
 Float = NDArray[np.float32]
 Gray = NDArray[np.uint8]
 Image = NDArray[np.uint8]
-SURE = 247
-"""A pixel all of whose neighborhood is this sure (of 255) to be person, or not, needs no refinement."""
+RADIUS, EPSILON = 4, 1e-4
+"""Of the guided filter: grid pixels (about 8 of a 480 pixel video), and squared sRGB units in [0, 1]."""
+SURE = 0.97
+"""A pixel all of whose neighborhood is this sure to be person, or not to be, needs no refinement."""
 
 
 class Matter(Protocol):
@@ -66,19 +68,45 @@ class SelfieMatter:
         return np.clip((np.asarray(mask, np.float32) - 0.1) / 0.8, 0, 1)
 
 
-def cleaned(matte: Gray, guide: Image) -> Gray:
-    """``matte`` [H, W] with its edge pulled onto the edges of ``guide`` [H, W, 3]; uint8, 255 for 1.
+def edge_model(matte: Float, guide: Image) -> Float:
+    """[H, W, 4] float32 local model (a, b) of ``matte`` [H, W]: near a pixel it is a . rgb + b of ``guide`` [H, W, 3].
 
-    Guided filter (He et al. 2010) of radius 8 at 480 pixels and eps 1e-4 on the sRGB guide, then
-    (g - .05) / .9. Only the band around the matte's own edge is touched: elsewhere the filter would print
-    the texture of face and background into the matte.
+    The coefficients of the guided filter with a color guide (He et al. 2010, eq. 19-20), averaged over their
+    windows. They are smooth, so they can be computed on a coarse grid, steadied in time, and applied to a finer
+    image (He and Sun 2015). Away from the matte's own edge they are constant 0 or 1: there the filter would
+    only print the texture of face and background into the matte.
     """
-    radius = max(2, round(8 * guide.shape[0] / 480))
-    reach = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    inside = cv2.erode(matte, reach) > SURE
-    outside = cv2.dilate(matte, reach) < 255 - SURE
-    filtered = cv2.ximgproc.guidedFilter(guide, matte, radius, 1e-4 * 255**2, scale=0.5)
-    result = cv2.convertScaleAbs(filtered, alpha=1 / 0.9, beta=-0.05 / 0.9 * 255)
-    result[inside] = 255
-    result[outside] = 0
-    return np.asarray(result)
+    size = (2 * RADIUS + 1, 2 * RADIUS + 1)
+    rgb = guide.astype(np.float32) / 255
+    r, g, b = cv2.split(rgb)
+    means = cv2.blur(rgb, size)
+    mean = cv2.blur(matte, size)
+    mr, mg, mb = cv2.split(means)
+    # Covariances of the guide's channels, and of each with the matte.
+    rr, gg, bb = cv2.split(cv2.blur(rgb * rgb, size) - means * means + EPSILON)
+    rg, gb, br = cv2.split(
+        cv2.blur(cv2.merge([r * g, g * b, b * r]), size) - cv2.merge([mr * mg, mg * mb, mb * mr])
+    )
+    pr, pg, pb = cv2.split(cv2.blur(rgb * matte[..., None], size) - means * mean[..., None])
+    # The inverse of the symmetric 3 x 3 covariance by its adjugate.
+    i11, i12, i13 = gg * bb - gb * gb, gb * br - rg * bb, rg * gb - gg * br
+    i22, i23, i33 = rr * bb - br * br, rg * br - rr * gb, rr * gg - rg * rg
+    determinant = rr * i11 + rg * i12 + br * i13
+    ar = (i11 * pr + i12 * pg + i13 * pb) / determinant
+    ag = (i12 * pr + i22 * pg + i23 * pb) / determinant
+    ab = (i13 * pr + i23 * pg + i33 * pb) / determinant
+    model = cv2.blur(cv2.merge([ar, ag, ab, mean - ar * mr - ag * mg - ab * mb]), size)
+    reach = np.ones(size, np.uint8)
+    inside, outside = cv2.erode(matte, reach) > SURE, cv2.dilate(matte, reach) < 1 - SURE
+    model[inside | outside] = 0
+    model[inside, 3] = 1
+    return np.asarray(model)
+
+
+def applied(model: Float, guide: Image) -> Gray:
+    """[H, W] uint8 matte (255 for 1) of an edge model [H, W, 4] on its guide [H, W, 3]: (a . rgb + b - .05) / .9."""
+    r, g, b = cv2.split(guide)
+    matte = model[..., 3] * 255
+    for c, channel in enumerate((r, g, b)):
+        matte += model[..., c] * channel
+    return np.asarray(cv2.convertScaleAbs(np.maximum(matte - 0.05 * 255, 0), alpha=1 / 0.9))

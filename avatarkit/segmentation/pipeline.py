@@ -20,12 +20,11 @@ from avatarkit.files.track import Track
 from avatarkit.files.video import probe, read_frames_at
 from avatarkit.segmentation.geometry import Face, Geometry, head_share
 from avatarkit.segmentation.labeling import label_map
-from avatarkit.segmentation.matting import Matter, SelfieMatter, cleaned
+from avatarkit.segmentation.matting import Matter, SelfieMatter, applied, edge_model
 from avatarkit.segmentation.parsing import CLOTH, HAIR, SKIN, MeshParser, Parser, Sample
-from avatarkit.segmentation.steady import Steadier
+from avatarkit.segmentation.steady import Layers, Steadier
 from avatarkit.segmentation.window import GRID, Window
 
-Gray = NDArray[np.uint8]
 Image = NDArray[np.uint8]
 Progress = Callable[[dict[str, Any]], None]
 """Called with {"stage": "segmenting", "step": frames done, "steps": frames in all}."""
@@ -179,25 +178,23 @@ class _Job:
                 for _, future in pending:
                     future.cancel()
 
-    def _steadied(self, matter: Matter, parser: Parser) -> Iterator[tuple[_Waiting, Gray]]:
-        """Each frame with its layers [GRID, GRID, 4] uint8: person matte, skin, hair, clothes."""
+    def _steadied(self, matter: Matter, parser: Parser) -> Iterator[tuple[_Waiting, Layers]]:
+        """Each frame with the steadied edge model of its matte, and skin, hair, clothes [GRID, GRID, 3] uint8."""
         steadier = Steadier(self.options.steady)
         at = {int(index): t for t, index in enumerate(self.track.frame)}
         for index, frame in read_frames_at(self.source, at):
             t = at[index]
             views = self._views(frame, matter, parser)
             image, matte, face = views[GRID], matter(views[matter.side]), self.geometry.face(t)
-            layers = np.zeros((GRID, GRID, 4), np.uint8)
-            layers[..., 0] = cv2.convertScaleAbs(matte, alpha=255)
+            classes = np.zeros((GRID, GRID, 3), np.uint8)
             if face is not None:
                 sample = Sample(image, matte, face, self.window.frame_to_grid, views[parser.side])
-                classes = parser.probabilities(sample)
-                layers[..., 1:] = cv2.convertScaleAbs(classes, alpha=255)[..., [SKIN, HAIR, CLOTH]]
+                likely = cv2.convertScaleAbs(parser.probabilities(sample), alpha=255)
+                classes = np.ascontiguousarray(likely[..., [SKIN, HAIR, CLOTH]])
             whole = self._whole(frame, matter) if t % WHOLE_EVERY == 0 else None
             waiting = _Waiting(t, self.window.canvas_of(frame), face, whole)
-            yield from steadier.push(
-                index, np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)), layers, waiting
-            )
+            gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+            yield from steadier.push(index, gray, (edge_model(matte, image), classes), waiting)
         yield from steadier.flush()
 
     def _whole(self, frame: Image, matter: Matter) -> bytes:
@@ -205,22 +202,20 @@ class _Job:
         scale = min(1.0, WHOLE_SIDE / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         guide = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
-        matte = cv2.convertScaleAbs(matter(guide), alpha=255)
-        return encode(cleaned(np.asarray(cv2.resize(matte, size)), guide))
+        matte = np.asarray(cv2.resize(matter(guide), size, interpolation=cv2.INTER_LINEAR))
+        return encode(applied(edge_model(matte, guide), guide))
 
-    def _encoded(self, waiting: _Waiting, steady: Gray) -> dict[str, bytes]:
+    def _encoded(self, waiting: _Waiting, steady: Layers) -> dict[str, bytes]:
         face, window = waiting.face, self.window
-        layers = window.grid_to_canvas(steady)
-        person = cleaned(np.ascontiguousarray(layers[..., 0]), waiting.canvas)
+        model, classes = steady
+        person = applied(window.grid_to_canvas(model), waiting.canvas)
         pictures = {"person": encode(person)}
         if face is not None:
-            hair, cloth = (steady[..., c].astype(np.float32) / 255 for c in (2, 3))
+            hair, cloth = (classes[..., c].astype(np.float32) / 255 for c in (1, 2))
             shares = head_share(face, window.frame_to_grid, hair, cloth)
             share, cut = (window.grid_to_canvas(cv2.convertScaleAbs(part, alpha=255)) for part in shares)
             head = cv2.multiply(person, share, scale=1 / 255)
-            labels = label_map(
-                person, np.ascontiguousarray(layers[..., 1:]), cut, face, window.frame_to_canvas
-            )
+            labels = label_map(person, window.grid_to_canvas(classes), cut, face, window.frame_to_canvas)
             labels[~self.inside] = 0
             pictures |= {"head": encode(head), "labels": encode(labels)}
         if waiting.whole is not None:

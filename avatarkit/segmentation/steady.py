@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from avatarkit.segmentation.window import GRID
 
 Float = NDArray[np.float32]
-Layers = NDArray[np.uint8]
+Layers = tuple[NDArray[Any], ...]
+"""Arrays [G, G, C] of at most 4 channels, uint8 or float32."""
 
 
 @dataclass
@@ -23,7 +24,7 @@ class _Entry:
     guide: NDArray[np.uint8]
     """[G, G] gray."""
     layers: Layers
-    """[G, G, 4] what is steadied."""
+    """what is steadied."""
     payload: Any
     forward: Float | None = None
     """[G, G, 2] flow to the next entry; None: there is none, or a cut lies between."""
@@ -52,7 +53,7 @@ class Steadier:
     def push(
         self, index: int, guide: NDArray[np.uint8], layers: Layers, payload: Any
     ) -> Iterator[tuple[Any, Layers]]:
-        """Take frame ``index``; give (payload, layers [G, G, 4] uint8) of every frame that has its neighbors now."""
+        """Take frame ``index``; give (payload, layers) of every frame that has its neighbors now."""
         entry = _Entry(index, guide, layers, payload)
         if self._window:
             last = self._window[-1]
@@ -81,7 +82,8 @@ class Steadier:
 
     def _average(self, at: int) -> Layers:
         center = self._window[at]
-        total, weight = center.layers.astype(np.float32), np.ones((GRID, GRID), np.float32)
+        totals = [layer.astype(np.float32) for layer in center.layers]
+        weight = np.ones((GRID, GRID), np.float32)
         for step in (1, -1):
             place: Float = self._here
             for distance in range(1, self.radius + 1):
@@ -93,11 +95,19 @@ class Steadier:
                 other = self._window[previous + step]
                 apart = cv2.blur(cv2.absdiff(_warped(other.guide, place), center.guide), (3, 3))
                 agree = cv2.LUT(apart, self._agreement[distance])
-                warped = _warped(other.layers, place).astype(np.float32)
-                total += cv2.multiply(warped, cv2.merge([agree] * 4))
+                for i, layer in enumerate(other.layers):
+                    totals[i] += _times(_warped(layer, place), agree)
                 weight += agree
-        total *= cv2.merge([1 / weight] * 4)
-        return np.asarray(total + 0.5, np.uint8)
+        share = 1 / weight
+        return tuple(
+            cv2.convertScaleAbs(_times(total, share)) if layer.dtype == np.uint8 else _times(total, share)
+            for total, layer in zip(totals, center.layers, strict=True)
+        )
+
+
+def _times(layer: NDArray[Any], weight: Float) -> Float:
+    """[G, G, C] float32 ``layer`` times ``weight`` [G, G]."""
+    return np.asarray(cv2.multiply(layer.astype(np.float32), cv2.merge([weight] * layer.shape[2])))
 
 
 def _agreement(tolerance: float, distance: int, radius: int) -> Float:
