@@ -14,7 +14,9 @@ Array = NDArray[np.floating]
 TENSION = 0.03
 """Meters over which an offset keeps its slope beyond the face; farther out it flattens (membrane)."""
 REACH = 0.018
-"""Meters: standard deviation of the weights by which loose parts (eyeballs, teeth) follow the landmarks."""
+"""Meters: standard deviation of the weights by which loose parts (teeth, ears) follow the landmarks."""
+EYE_REACH = 0.008
+"""The same for eyeballs, which keep to the lid margins and not to the brows."""
 CHIN = (152, 148, 377, 176, 400, 175, 171, 396, 199)
 """Landmarks that follow the mandible most closely."""
 
@@ -114,7 +116,8 @@ def extension_map(head: HeadModel, anchored: bool, fine: Any = None) -> Any:
         if not anchored:
             center = vertices[part].mean(0)
             near = np.square(vertices[landmarks] - center).sum(1)
-            weight = np.exp(-(near - near.min()) / (2 * REACH**2))
+            reach = EYE_REACH if head.skinning[part, 3:].sum(1).mean() > 0.5 else REACH
+            weight = np.exp(-(near - near.min()) / (2 * reach**2))
             matrix[part] = weight / weight.sum()
         elif head.skinning[part, 2].mean() > 0.5:
             matrix[np.ix_(part, CHIN)] = 1 / len(CHIN)

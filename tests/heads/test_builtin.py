@@ -100,7 +100,7 @@ def test_normals_point_outwards(head: HeadModel) -> None:
     """Closed pieces enclose a positive volume; open ones face away from what they cover."""
     labels = components(head.triangles, len(head))
     names = np.array(head.region_names)[head.region]
-    volumes = {}
+    volumes: dict[str, list[float]] = {}
     for label in np.unique(labels):
         triangles = head.triangles[labels[head.triangles[:, 0]] == label]
         a, b, c = (head.vertices[triangles[:, i]].astype(np.float64) for i in range(3))

@@ -19,7 +19,7 @@ def head() -> HeadModel:
     return heads.load()
 
 
-def turn(vector: list[float]) -> np.ndarray:
+def turn(vector: list[float] | np.ndarray) -> np.ndarray:
     """Rotation matrix of an axis-angle vector, from scipy."""
     from scipy.spatial.transform import Rotation
 
