@@ -124,7 +124,7 @@ class Evaluation:
 
 
 def _tensor(picture: Image) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+    return torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
 
 
 def _bounds(mask: Float) -> tuple[int, int, int, int]:

@@ -1,0 +1,180 @@
+"""``eval`` on a clip whose every number is known: a still picture that grows brighter in the held-out frames."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from avatarkit.cli import app
+from avatarkit.data.labels import encode
+from avatarkit.files.avatar import save_avatar
+from avatarkit.files.images import read_image, write_image
+from avatarkit.files.track import Track, save_track
+from avatarkit.files.video import VideoWriter
+from avatarkit.methods import registry
+from tests.commands.picture_method import picture_avatar
+
+SIDE, FRAMES, BRIGHTER = 192, 20, 6
+DB = 20 * math.log10(255 / BRIGHTER)
+
+
+@pytest.fixture(autouse=True)
+def _plugged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(registry.METHODS, "picture", "tests.commands.picture_method:Picture")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def base() -> np.ndarray:
+    noise = np.random.default_rng(0).integers(40, 200, (SIDE, SIDE, 3)).astype(np.uint8)
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), 2), np.uint8)
+
+
+@pytest.fixture
+def subject(tmp_path: Path, base: np.ndarray, make_track: Callable[..., Track]) -> tuple[Path, Track]:
+    """(track file, track) of a folder of pictures whose last two are brighter; a disc is the head."""
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for t in range(FRAMES):
+        write_image(clip / f"{t}.png", base + np.uint8(BRIGHTER if t >= FRAMES - 2 else 0))
+    track = make_track(clip, FRAMES)
+    disc = cv2.circle(np.zeros((SIDE, SIDE), np.uint8), (SIDE // 2, SIDE // 2), 60, 255, -1)
+    track.mattes = [{"person": encode(disc), "head": encode(disc), "labels": encode(disc // 255)}] * FRAMES
+    path = tmp_path / "clip.track.npz"
+    save_track(track, path)
+    return path, track
+
+
+def evaluated(*arguments: str | Path) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["eval", *map(str, arguments), "--json", "--quiet", "--threads", "1"])
+    assert result.exit_code == 0, (result.stderr, result.exception)
+    summary: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return summary
+
+
+def by_name(summary: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["name"], row["region"]): row for row in summary["rows"]}
+
+
+def test_avatars_beside_baselines_on_held_out_frames(
+    subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path
+) -> None:
+    path, track = subject
+    for name, picture in (("dull", base), ("right", base + np.uint8(BRIGHTER))):
+        save_avatar(tmp_path / f"{name}.safetensors", *picture_avatar(track, picture).state())
+    summary = evaluated(
+        "dull.safetensors", "right.safetensors", "--track", path, "--sheet", "sheet.png", "--csv", "table.csv"
+    )
+    assert (summary["split"], summary["frames"], summary["resolution"]) == ("heldout", 2, SIDE)
+    rows = by_name(summary)
+    names = ("mean_image", "nearest_frame", "dull", "right")
+    assert set(rows) == {(n, r) for n in names for r in ("head", "frame", "mouth", "eyes")}
+    for region in ("head", "frame", "mouth", "eyes"):
+        assert rows["right", region]["psnr"] == 100.0
+        for name in names[:3]:  # all of them show what the training frames show
+            assert rows[name, region]["psnr"] == pytest.approx(DB, abs=1e-3)
+            assert rows[name, region]["l1"] == pytest.approx(BRIGHTER / 255, rel=1e-4)
+    assert rows["right", "frame"]["ssim"] == pytest.approx(1, abs=1e-6)
+    assert rows["dull", "frame"]["ssim"] < 0.9999
+    assert rows["dull", "head"]["ms_ssim"] is not None and rows["dull", "eyes"]["ms_ssim"] is None
+    assert rows["dull", "head"]["lpips"] is None and rows["dull", "head"]["jitter"] is None  # two frames only
+    with open("table.csv", newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == len(summary["rows"]) and table[0]["name"] == summary["rows"][0]["name"]
+    assert float(table[0]["psnr"]) == pytest.approx(summary["rows"][0]["psnr"])
+    sheet = read_image(Path("sheet.png"))
+    assert sheet.shape == (28 + 2 * 256, 5 * 256, 3)  # truth, two avatars and their errors
+    assert sheet[40:, 4 * 256 + 2 :].max() < 12 < sheet[40:, 2 * 256 + 2 : 3 * 256 - 2].mean()
+
+
+def test_which_frames_are_compared(subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path) -> None:
+    path, track = subject
+    save_avatar(tmp_path / "a.safetensors", *picture_avatar(track, base).state())
+    expected = {"train": (18, 100.0), "all": (20, (18 * 100 + 2 * DB) / 20), "17:19": (2, (100 + DB) / 2)}
+    for frames, (count, db) in expected.items():
+        summary = evaluated("a.safetensors", "--track", path, "--frames", frames)
+        assert summary["frames"] == count
+        assert by_name(summary)["a", "frame"]["psnr"] == pytest.approx(db, abs=1e-3)
+    assert evaluated("a.safetensors", "--track", path, "--holdout", "0.5")["frames"] == 10
+    # one brighter step: the second difference is the step, twice (before and after the edge) of 18 triples
+    summary = evaluated("a.safetensors", "--track", path, "--frames", "all")
+    assert by_name(summary)["a", "head"]["jitter"] == pytest.approx(2 * BRIGHTER / 255 / 18, rel=1e-3)
+    for frames in ("50:60", "x:y", "5:5", "some"):
+        result = CliRunner().invoke(app, ["eval", "a.safetensors", "--track", str(path), "--frames", frames])
+        assert result.exit_code in (1, 2) and result.stderr.splitlines()[-1].startswith("avatarkit: ")
+
+
+def test_a_rendered_video_beside_an_avatar(
+    subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path
+) -> None:
+    path, track = subject
+    save_avatar(tmp_path / "a.safetensors", *picture_avatar(track, base).state())
+    with VideoWriter(tmp_path / "b.mp4", SIDE, SIDE, 25.0, crf=1) as writer:
+        for _ in range(FRAMES):
+            writer.write(base)
+    rows = by_name(evaluated("a.safetensors", "b.mp4", "--track", path))
+    assert rows["b", "frame"]["psnr"] == pytest.approx(rows["a", "frame"]["psnr"], abs=1.5)
+
+
+def test_the_table_for_people_and_another_resolution(
+    subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path
+) -> None:
+    path, track = subject
+    save_avatar(tmp_path / "a b.safetensors", *picture_avatar(track, base).state())
+    result = CliRunner().invoke(
+        app, ["eval", "a b.safetensors", "--track", str(path), "--resolution", "64", "-q"]
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "mean_image" in result.stdout and "nearest_frame" in result.stdout and "a b" in result.stdout
+    assert f"{DB:.2f}"[:4] in result.stdout and "LPIPS" not in result.stdout
+
+
+def test_an_avatar_of_another_clip_is_told(
+    subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path
+) -> None:
+    path, track = subject
+    avatar = picture_avatar(track, base)
+    avatar.header["clip"]["sha256"] = "0" * 64
+    save_avatar(tmp_path / "a.safetensors", *avatar.state())
+    result = CliRunner().invoke(app, ["eval", "a.safetensors", "--track", str(path), "--json"])
+    assert result.exit_code == 0 and "another clip" in result.stderr
+
+
+def test_two_videos(tmp_path: Path, base: np.ndarray) -> None:
+    for name, offset in (("a", 0), ("b", BRIGHTER)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for t in range(5):
+            write_image(folder / f"{t}.png", base + np.uint8(offset * (t % 2)))
+    summary = evaluated("a", "b")
+    assert (summary["split"], summary["frames"]) == ("all", 5)
+    (row,) = summary["rows"]
+    assert (row["name"], row["region"]) == ("b", "frame")
+    assert row["psnr"] == pytest.approx((3 * 100 + 2 * DB) / 5, abs=1e-3)
+    assert row["jitter"] == pytest.approx(2 * BRIGHTER / 255, rel=1e-4)
+    assert row["cpbd"] is None or 0 <= row["cpbd"] <= 1
+    assert evaluated("a", "b", "--frames", "1:3")["frames"] == 2
+
+
+def test_the_networks_are_used_where_their_weights_are(
+    subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path, model: Callable[[str], Path]
+) -> None:
+    path, track = subject
+    save_avatar(tmp_path / "a.safetensors", *picture_avatar(track, base).state())
+    weights = model("squeezenet11_features_f16.npz").parent
+    summary = evaluated("a.safetensors", "--track", path, "--weights", weights, "--lpips", "squeeze")
+    assert summary["lpips_network"] == "squeeze"
+    row = by_name(summary)["a", "head"]
+    assert 0 < row["lpips"] < 0.1 and 0.5 < row["csim"] <= 1
+    assert by_name(summary)["a", "eyes"]["csim"] is None
+    result = CliRunner().invoke(app, ["eval", "a.safetensors", "--track", str(path), "--lpips", "vgg"])
+    assert result.exit_code == 1 and "--download" in result.stderr
