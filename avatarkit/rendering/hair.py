@@ -56,7 +56,7 @@ class Obstacle:
 
     def outward(self, points: Array) -> Array:
         """Smoothed normals [S, P, 3] of the surface under ``points`` [S, P, 3]."""
-        _, index = self.tree.query(points.reshape(-1, 3), k=24)
+        _, index = self.tree.query(points.reshape(-1, 3), k=12)
         normal = self.normals[index].mean(1)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
         return normal.reshape(points.shape).astype(np.float32)
@@ -114,6 +114,7 @@ def bob(
     pace = pace * (length[:, None] / pace.sum())
     gravity = np.array([0, -1.0, 0])
     points = [root.astype(np.float32)]
+    pushed = np.zeros(style.strands, np.float32)
     for i in range(1, style.points):
         # combed at first, then left to its weight
         held = np.clip(1.15 - i / 4.0, 0, 1) * (0.35 + 0.65 * front)[:, None]
@@ -124,7 +125,9 @@ def bob(
         lift = layer * min(1.0, 0.35 + 0.22 * i)
         spot = (points[-1] + pace[:, i - 1, None] * heading).astype(np.float32)
         spot = obstacle.settled(spot, lift, 0.55 * np.clip((spot[:, 1] + 0.03) / 0.06, 0, 1))
-        spot = _off_the_face(spot)
+        aside = _off_the_face(spot)
+        pushed += np.abs(aside[:, 0] - spot[:, 0])
+        spot = aside
         heading = spot - points[-1]
         heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
         points.append(spot)
@@ -141,7 +144,8 @@ def bob(
     along = np.diff(grown, axis=1)
     along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
     kinked = ((along[:, 1:] * along[:, :-1]).sum(2) < 0.70).any(1)  # caught behind an ear
-    return strands.chosen(~(choking | kinked))
+    flyaway = ((np.abs(x) > 0.095) & (y > -0.05)).any(1)
+    return strands.chosen(~(choking | kinked | flyaway | (pushed > 0.012)))
 
 
 def _off_the_face(points: Array) -> Array:

@@ -117,7 +117,13 @@ class DemoSubject:
         shadow = np.concatenate([solid, lock])
         translucent = np.concatenate([self.translucent, np.zeros(len(torso), np.float32)])
         light = lighting.illuminate(
-            studio, normals, shadow, self.casters, self.casters[: len(head.triangles)], translucent, self.smoother
+            studio,
+            normals,
+            shadow,
+            self.casters,
+            self.casters[: len(head.triangles)],
+            translucent,
+            self.smoother,
         )
         light = lighting.brightened(light, self.inner)
         ribbons, ribbon_colors = self._ribbons(posed, pose)
@@ -222,9 +228,7 @@ class DemoSubject:
                 diffuse, primary = strands.kajiya(along, points, towards, 32.0)
                 facing = 1.0 if outward is None else np.clip(0.35 + 0.75 * (outward @ lamp.towards), 0.06, 1)
                 body = group.color * (0.75 * diffuse * facing)[..., None]
-                sheen = (0.11 * gleam * primary * facing)[..., None] * np.array(
-                    [1.0, 0.82, 0.62], np.float32
-                )
+                sheen = (0.11 * gleam * primary * facing)[..., None] * np.array([1.0, 0.82, 0.62], np.float32)
                 color += (body + sheen * np.sqrt(group.color / group.color.mean())) * np.array(
                     lamp.color, np.float32
                 )
