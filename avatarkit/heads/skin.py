@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avatarkit.heads import cranium, eyes, mouth, uv
 from avatarkit.heads.parts import Array, Index, closed_mirror, grid_uv
@@ -25,7 +26,7 @@ class Skin:
     triangles: Index
     uv: Array
     uv_triangles: Index
-    region: np.ndarray[Any, np.dtype[np.str_]]
+    region: NDArray[np.str_]
     mirror: Index
     face: int
     """Vertices of the subdivided face, which come first."""
@@ -68,90 +69,122 @@ def eye_center(left: bool = True) -> Array:
     return np.array((INTEROCULAR / 2 if left else -INTEROCULAR / 2, 0.0, 0.0))
 
 
+class _Sewing:
+    """A mesh that grows piece by piece, each sewn to vertices already there."""
+
+    def __init__(self, vertices: Array, mirror: Index) -> None:
+        self.vertices, self.mirror = vertices, mirror
+        self.triangles: list[Index] = []
+        self.charts: list[tuple[Array, Index]] = []
+        self.region: list[NDArray[np.str_]] = []
+        self.follows: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self.vertices)
+
+    def add(self, vertices: Array, mirror: Index, region: NDArray[np.str_]) -> None:
+        """New vertices at the end; ``mirror`` counts from the first of them."""
+        self.mirror = np.concatenate([self.mirror, len(self) + mirror])
+        self.vertices = np.concatenate([self.vertices, vertices])
+        self.region.append(region)
+
+    def cover(self, chart: str, triangles: Index, texture: Array, texture_triangles: Index) -> None:
+        """Triangles between any vertices, with their ``chart`` of the atlas."""
+        self.triangles.append(triangles)
+        self.charts.append((uv.placed(chart, texture), texture_triangles))
+
+    def texture(self) -> tuple[Array, Index]:
+        """Texture vertices of all charts and the triangles between them."""
+        offsets = np.cumsum([0, *(len(chart) for chart, _ in self.charts)])
+        shifted = [triangles + at for (_, triangles), at in zip(self.charts, offsets, strict=False)]
+        return np.concatenate([chart for chart, _ in self.charts]), np.concatenate(shifted)
+
+
+def _add_cranium(sewing: _Sewing, triangles: Index, oval: Index) -> None:
+    """Cranium, neck and shoulders behind the ``oval`` [C] of the face, faired together with it."""
+    from scipy.spatial import cKDTree
+
+    face, count, columns = sewing.vertices, len(sewing), len(oval)
+    rings = cranium.rings(face[oval]).reshape(-1, 3)
+    sewing.add(rings, closed_mirror(cranium.ROWS, columns), np.full(len(rings), "scalp"))
+    joined = cranium.grid_triangles(oval, count)
+    away = cKDTree(face[oval]).query(sewing.vertices)[0]
+    rim = np.arange(len(sewing) - columns, len(sewing))
+    everything = np.concatenate([triangles, joined])
+    vertices = cranium.faired(sewing.vertices, everything, count, rim, away)
+    sewing.vertices = (vertices + vertices[sewing.mirror] * (-1, 1, 1)) / 2
+    sewing.region[-1] = ring_regions(sewing.vertices[count:])
+    rows = sewing.vertices[np.concatenate([oval, np.arange(count, len(sewing))])].reshape(-1, columns, 3)
+    length = np.cumsum([0, *np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(1)])
+    texture = grid_uv(cranium.ROWS + 1, columns, closed=True, heights=1 - length / length[-1])
+    sewing.cover("cranium", joined, *texture)
+
+
+def _add_mouth(sewing: _Sewing, lips: Index, face: int) -> None:
+    """The bag behind the ``lips`` [C]."""
+    rows, end = mouth.bag(sewing.vertices[lips])
+    covering = mouth.bag_triangles(lips, len(sewing))
+    size = rows.shape[0] * rows.shape[1]
+    mirror = np.append(closed_mirror(rows.shape[0], rows.shape[1]), size)
+    sewing.add(np.concatenate([rows.reshape(-1, 3), end[None]]), mirror, np.full(size + 1, "mouth"))
+    sewing.cover("bag", *covering)
+    sewing.follows.append(_following(lips, mouth.BAG_FOLLOWS, face))
+
+
+def _add_sockets(sewing: _Sewing, lids: Index, radius: float, face: int) -> None:
+    """Both sockets, of which the left is sewn to ``lids`` [C]."""
+    rows, end = eyes.socket(sewing.vertices[lids], eye_center(), radius)
+    left = np.concatenate([rows.reshape(-1, 3), end[None]])
+    size = len(left)
+    other = size + np.arange(size)
+    for side, loop in ((1, lids), (-1, sewing.mirror[lids])):
+        names = np.concatenate([loop, np.arange(len(sewing), len(sewing) + size)])
+        triangles, texture, texture_triangles = eyes.socket_triangles(names, len(lids))
+        if side < 0:
+            triangles, texture_triangles = triangles[:, ::-1], texture_triangles[:, ::-1]
+            texture = texture * (-1, 1) + (1, 0)
+        sewing.add(left * (side, 1, 1), other if side > 0 else other - 2 * size, np.full(size, "sockets"))
+        sewing.cover("socketLeft" if side > 0 else "socketRight", triangles, texture, texture_triangles)
+        sewing.follows.append(_following(loop, eyes.SOCKET_FOLLOWS, face))
+
+
 def build_skin() -> Skin:
     """Face subdivided once and everything that is sewn to it."""
     from scipy.sparse import vstack
-    from scipy.spatial import cKDTree
 
     from avatarkit.heads.template import face_mirror, face_template, face_topology
 
-    coarse, flip = face_topology(), face_mirror()
-    subdivision, triangles, edges = butterfly(coarse, 468)
-    face = np.asarray(subdivision @ face_template())
-    count = len(face)
+    flip = face_mirror()
+    subdivision, triangles, edges = butterfly(face_topology(), 468)
     number = {tuple(edge): 468 + i for i, edge in enumerate(edges.tolist())}
     mirror = np.concatenate([flip, [number[tuple(sorted(flip[edge].tolist()))] for edge in edges]])
+    sewing = _Sewing(np.asarray(subdivision @ face_template()), mirror)
+    face = len(sewing)
     loops = boundary_loops(triangles)
     oval, lips, lids = _seam(loops, 10), _seam(loops, 13), _seam(loops, 263)
-    columns = len(oval)
-
-    rings = cranium.rings(face[oval])
-    ring_triangles = cranium.grid_triangles(oval, count)
-    vertices = np.concatenate([face, rings.reshape(-1, 3)])
-    away = cKDTree(face[oval]).query(vertices)[0]
-    rim = np.arange(len(vertices) - columns, len(vertices))
-    vertices = cranium.faired(vertices, np.concatenate([triangles, ring_triangles]), count, rim, away)
-    mirror_rings = count + closed_mirror(cranium.ROWS, columns)
-    mirror = np.concatenate([mirror, mirror_rings])
-    vertices = (vertices + vertices[mirror] * (-1, 1, 1)) / 2
-
-    face_uv = uv.placed("face", uv.flattened(face, triangles, oval))
-    rows = vertices[np.concatenate([oval, np.arange(count, len(vertices))])].reshape(-1, columns, 3)
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(1))])
-    ring_uv, ring_uv_triangles = grid_uv(cranium.ROWS + 1, columns, True, heights=1 - length / length[-1])
-    charts = [(face_uv, triangles), (uv.placed("cranium", ring_uv), ring_uv_triangles)]
-    pieces: list[Index] = [triangles, ring_triangles]
-    region = [face_regions(triangles, count, edges), ring_regions(rows[1:].reshape(-1, 3))]
-
-    bag_rows, bag_end = mouth.bag(face[lips])
-    first = len(vertices)
-    bag_triangles, bag_uv, bag_uv_triangles = mouth.bag_triangles(lips, first)
-    vertices = np.concatenate([vertices, bag_rows.reshape(-1, 3), bag_end[None]])
-    mirror = np.concatenate([mirror, first + closed_mirror(len(bag_rows), len(lips)), [len(vertices) - 1]])
-    lining = first
-    sewn: list[tuple[Index, tuple[float, ...]]] = [(lips, mouth.BAG_FOLLOWS)]
-    pieces.append(bag_triangles)
-    charts.append((uv.placed("bag", bag_uv), bag_uv_triangles))
-    region.append(np.full(len(vertices) - first, "mouth"))
-
-    center = eye_center()
-    radius = np.linalg.norm(face[lids] - center, axis=1).min() - EYEBALL_CLEARANCE
-    radius = min(float(radius), LARGEST_EYEBALL)
-    rows, end = eyes.socket(face[lids], center, radius)
-    size = rows.shape[0] * rows.shape[1] + 1
-    first = len(vertices)
-    for side, loop in ((1, lids), (-1, mirror[lids])):
-        at = len(vertices)
-        names = np.concatenate([loop, np.arange(at, at + size)])
-        socket_triangles, socket_uv, socket_uv_triangles = eyes.socket_triangles(names, len(lids))
-        if side < 0:
-            socket_triangles = socket_triangles[:, ::-1]
-            socket_uv_triangles = socket_uv_triangles[:, ::-1]
-            socket_uv = socket_uv * (-1, 1) + (1, 0)
-        vertices = np.concatenate([vertices, np.concatenate([rows.reshape(-1, 3), end[None]]) * (side, 1, 1)])
-        sewn.append((loop, eyes.SOCKET_FOLLOWS))
-        pieces.append(socket_triangles)
-        charts.append(
-            (uv.placed("socketLeft" if side > 0 else "socketRight", socket_uv), socket_uv_triangles)
-        )
-        region.append(np.full(size, "sockets"))
-    both = first + np.arange(2 * size)
-    mirror = np.concatenate([mirror, np.roll(both, size)])
-
-    offsets = np.concatenate([[0], np.cumsum([len(chart) for chart, _ in charts])])
+    sewing.region.append(face_regions(triangles, face, edges))
+    sewing.cover("face", triangles, uv.flattened(sewing.vertices, triangles, oval), triangles)
+    _add_cranium(sewing, triangles, oval)
+    lining = len(sewing)
+    _add_mouth(sewing, lips, face)
+    margin = np.linalg.norm(sewing.vertices[lids] - eye_center(), axis=1).min()
+    radius = min(float(margin) - EYEBALL_CLEARANCE, LARGEST_EYEBALL)
+    jaw_share = np.append(mouth.bag_jaw_share(len(lips)), 0)
+    _add_sockets(sewing, lids, radius, face)
+    texture, texture_triangles = sewing.texture()
     return Skin(
-        vertices=vertices,
-        triangles=np.concatenate(pieces),
-        uv=np.concatenate([chart for chart, _ in charts]),
-        uv_triangles=np.concatenate([t + o for (_, t), o in zip(charts, offsets, strict=False)]),
-        region=np.concatenate(region),
-        mirror=mirror,
-        face=count,
+        vertices=sewing.vertices,
+        triangles=np.concatenate(sewing.triangles),
+        uv=texture,
+        uv_triangles=texture_triangles,
+        region=np.concatenate(sewing.region),
+        mirror=sewing.mirror,
+        face=face,
         subdivision=subdivision,
         lips=lips,
         lids=lids,
         radius=radius,
-        lining=np.arange(lining, len(vertices)),
-        follows=vstack([_following(loop, shares, count) for loop, shares in sewn]).tocsr(),
-        jaw_share=np.concatenate([mouth.bag_jaw_share(len(lips)).ravel(), np.zeros(1 + 2 * size)]),
+        lining=np.arange(lining, len(sewing)),
+        follows=vstack(sewing.follows).tocsr(),
+        jaw_share=np.pad(jaw_share, (0, len(sewing) - lining - len(jaw_share))),
     )
