@@ -200,6 +200,9 @@ def builtin_head() -> HeadModel:
     head = build()
     with contextlib.suppress(OSError, AvatarkitError):
         save_head(head, path, compress=False)
+        for old in path.parent.glob("builtin-*.head.npz"):
+            if old != path:
+                old.unlink(missing_ok=True)
     return head
 
 

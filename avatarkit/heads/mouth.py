@@ -123,7 +123,7 @@ def teeth(lips: Array, upper: bool) -> Part:
         side = np.broadcast_to(np.asarray(out, np.float64), arc.shape)[:, None]
         return base + side * np.stack([outward[:, 0], 0 * arc, outward[:, 1]], 1)
 
-    bite = edge_height + np.where(groove > 0, up * 0.0009, 0.0)
+    bite = edge_height + np.where(groove > 0, up * 0.0005, 0.0)
     rows = np.array([
         row(0.0006, gum + up * 0.0085),
         row(0.0012 + 0.3 * bulge, gum + up * 0.0003),
