@@ -1,4 +1,4 @@
-// Static division of work over OpenMP threads. Include in *_cpu.cpp.
+// Division of work over OpenMP threads. Include in *_cpu.cpp.
 #pragma once
 
 #include <cstdint>

@@ -93,7 +93,7 @@ void composite(const RaySamples& in, const RaySums& out) {
 #pragma omp parallel num_threads(threads)
     {
         Scratch<float> pass(longest + 1);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 64)
         for (int64_t ray = 0; ray < in.rays; ++ray) forward_ray(in, out, ray, pass);
     }
 }
@@ -105,7 +105,7 @@ void composite_backward(const RaySamples& in, const float* weights, const RayGra
 #pragma omp parallel num_threads(threads)
     {
         Scratch<float> pass(longest + 1);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 64)
         for (int64_t ray = 0; ray < in.rays; ++ray)
             backward_ray(in, weights, gradients, ray, pass, grad_density, grad_rgb);
     }

@@ -41,8 +41,7 @@ struct FieldGradients {
 // density [N], rgb [N][3]; hidden [N][144] is written unless null.
 AK_DECLARE(void field_mlp(const FieldSamples& in, const FieldNetwork& net, float* density, float* rgb, float* hidden))
 
-// Gradients of everything but the harmonics, overwritten. Deterministic for a number of threads: each sums its own
-// samples' share of the weights, and the shares are added in the threads' order.
+// Gradients of everything but the harmonics, overwritten: the same bits for any number of threads.
 AK_DECLARE(void field_mlp_backward(const FieldSamples& in, const FieldNetwork& net, const float* density,
                                    const float* rgb, const float* hidden, const float* grad_density,
                                    const float* grad_rgb, const FieldGradients& out))

@@ -9,6 +9,10 @@ namespace {
 
 constexpr int kSecond = kWidth + kGeometry;  // where the second hidden layer begins in a row of `hidden`
 
+// Parts that the samples are dealt out in, whatever the number of threads: their shares of the weights' gradients
+// are added in this order, so that the bits do not depend on who did what.
+constexpr int kParts = 32;
+
 void transpose(const float* from, int rows, int columns, float* to) {
     for (int i = 0; i < rows; ++i)
         for (int j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
@@ -127,9 +131,9 @@ struct Backward {
 void field_mlp(const FieldSamples& in, const FieldNetwork& net, float* density, float* rgb, float* hidden) {
     const Forward forward{in, net, density, rgb, hidden};
     const int threads = thread_count();
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int thread = 0; thread < threads; ++thread) {
-        const Range range = part_of(in.samples, thread, threads, kTile);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int part = 0; part < kParts; ++part) {
+        const Range range = part_of(in.samples, part, kParts, kTile);
         if (range.begin < range.end) forward.run(range.begin, range.end);
     }
 }
@@ -138,7 +142,7 @@ void field_mlp_backward(const FieldSamples& in, const FieldNetwork& net, const f
                         const float* hidden, const float* grad_density, const float* grad_rgb,
                         const FieldGradients& out) {
     const int threads = thread_count();
-    Scratch<WeightSums> sums(threads);
+    Scratch<WeightSums> sums(kParts);
     Scratch<float> density0_t(kWidth * kWidth), density1_t(kGeometry * kWidth), color0_t(kWidth * kGeometry),
         color1_t(3 * kWidth);
     transpose(net.density0, kWidth, kWidth, density0_t);
@@ -147,15 +151,15 @@ void field_mlp_backward(const FieldSamples& in, const FieldNetwork& net, const f
     transpose(net.color1, kWidth, 3, color1_t);
     const Backward backward{in,           density,    rgb,        hidden,   grad_density, grad_rgb,
                             out.features, density0_t, density1_t, color0_t, color1_t};
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int thread = 0; thread < threads; ++thread) {
-        std::memset(&sums[thread], 0, sizeof(WeightSums));
-        const Range range = part_of(in.samples, thread, threads, kTile);
-        if (range.begin < range.end) backward.run(range.begin, range.end, sums[thread]);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int part = 0; part < kParts; ++part) {
+        std::memset(&sums[part], 0, sizeof(WeightSums));
+        const Range range = part_of(in.samples, part, kParts, kTile);
+        if (range.begin < range.end) backward.run(range.begin, range.end, sums[part]);
     }
     float* first = reinterpret_cast<float*>(&sums[0]);
-    for (int thread = 1; thread < threads; ++thread) {
-        const float* other = reinterpret_cast<const float*>(&sums[thread]);
+    for (int part = 1; part < kParts; ++part) {
+        const float* other = reinterpret_cast<const float*>(&sums[part]);
         for (size_t i = 0; i < sizeof(WeightSums) / sizeof(float); ++i) first[i] += other[i];
     }
     std::memcpy(out.density0, sums[0].density0, sizeof sums[0].density0);

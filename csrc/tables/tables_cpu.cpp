@@ -127,7 +127,7 @@ void blend(const float* base, int64_t table, const float* bases, const Bases& sh
     Scratch<Active> active(shape.count);
     const int64_t used = find_active(coefficients, 0, coefficients, images, shape.count, active);
     const int threads = thread_count();
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
     for (int64_t block = 0; block < blocks; ++block) {
         const int64_t at = block * kBlock, length = std::min(kBlock, table - at);
         for (int64_t b = 0; b < images; ++b) std::copy(base + at, base + at + length, out + b * table + at);
@@ -157,7 +157,7 @@ void adam_blend(float* base, float* base_moments, int64_t table, float* bases, f
 #pragma omp parallel num_threads(threads)
     {
         Scratch<float> gradient(images * kBlock + 1), blended(next_images * kBlock + 1);
-#pragma omp for schedule(static, 1)  // interleaved: blocks beyond the bases' prefix are cheap
+#pragma omp for schedule(dynamic, 4)
         for (int64_t block = 0; block < blocks; ++block) {
             const int64_t at = block * kBlock, length = std::min(kBlock, table - at);
             run.base(base, base_moments, at, length, out);

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avatarkit.ops import reference
+from avatarkit.ops import native, reference
 from avatarkit.ops.mlp import FieldWeights, density_mlp, field_mlp
 from avatarkit.ops.sh import spherical_harmonics
 from tests.ops.cases import parameters, random_offsets, relative_error
@@ -58,7 +58,7 @@ def test_without_gradients_the_outputs_are_the_same_bits() -> None:
         assert torch.equal(a, b)
 
 
-def test_the_same_input_gives_the_same_bits() -> None:
+def test_the_same_bits_again_and_for_any_number_of_threads() -> None:
     features, harmonics = torch.randn(16, 5000, 4), torch.randn(300, 16)
     ray_offsets, drawn = random_offsets(300, 5000), FieldWeights.create()
 
@@ -67,8 +67,13 @@ def test_the_same_input_gives_the_same_bits() -> None:
         density, rgb = field_mlp(features, harmonics, ray_offsets, weights)
         return torch.autograd.grad(density.sum() + rgb.square().sum(), tuple(weights))
 
-    for first, second in zip(gradients(), gradients(), strict=True):
-        assert torch.equal(first, second)
+    results = []
+    for threads in (2, 2, 1, 3):
+        native.set_threads(threads)
+        results.append(gradients())
+    for other in results[1:]:
+        for first, second in zip(results[0], other, strict=True):
+            assert torch.equal(first, second)
 
 
 def test_wrong_shapes_are_refused() -> None:
