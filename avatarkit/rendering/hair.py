@@ -126,7 +126,8 @@ def bob(
         spot = (points[-1] + pace[:, i - 1, None] * heading).astype(np.float32)
         spot = obstacle.settled(spot, lift, 0.55 * np.clip((spot[:, 1] + 0.03) / 0.06, 0, 1))
         aside = _off_the_face(spot)
-        pushed += np.abs(aside[:, 0] - spot[:, 0])
+        if i <= 3:
+            pushed += np.abs(aside[:, 0] - spot[:, 0])
         spot = aside
         heading = spot - points[-1]
         heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
@@ -145,7 +146,7 @@ def bob(
     along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
     kinked = ((along[:, 1:] * along[:, :-1]).sum(2) < 0.70).any(1)  # caught behind an ear
     flyaway = ((np.abs(x) > 0.095) & (y > -0.05)).any(1)
-    return strands.chosen(~(choking | kinked | flyaway | (pushed > 0.012)))
+    return strands.chosen(~(choking | kinked | flyaway | (pushed > 0.005)))
 
 
 def _off_the_face(points: Array) -> Array:
@@ -245,11 +246,11 @@ def lashes(head: HeadModel, seed: int = 7, count: int = 64) -> Strands:
             triangles.append(corner)
             weights.append(_barycentrics(head.vertices, corner, root))
             points.append(arc)
-            widths.append(0.00024 * share**0.5 * np.array([1.0, 0.95, 0.8, 0.5, 0.15]) * np.ones((n, 1)))
+            widths.append(0.00030 * share**0.5 * np.array([1.0, 0.95, 0.8, 0.5, 0.15]) * np.ones((n, 1)))
     shape = (sum(len(t) for t in triangles), 5, 1)
     return Strands.rooted(
         head.vertices, np.concatenate(triangles), np.concatenate(weights), np.concatenate(points),
-        np.concatenate(widths), np.array([0.012, 0.008, 0.006]) * np.ones(shape),
+        np.concatenate(widths), np.array([0.040, 0.027, 0.021]) * np.ones(shape),
     )  # fmt: skip
 
 
