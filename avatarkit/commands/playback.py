@@ -81,6 +81,8 @@ def run(job: Job, json: bool, quiet: bool) -> None:
     with _driver(job, stage, quiet) as motion:
         if job.orbit:
             motion.drives, stage = _orbiting(motion.drives, job.orbit), stage.without_torso()
+        if job.output is not None and "%" in job.output.name and job.output.parent.parent.is_dir():
+            job.output.parent.mkdir(exist_ok=True)
         target = output(job.output, motion.stem, "render", ".png" if len(motion.drives) == 1 else ".mp4")
         if holds_one_frame(target.path) and len(motion.drives) > 1:
             raise UsageError(

@@ -51,7 +51,6 @@ class _Pictures(AbstractContextManager["_Pictures"]):
         path = self.path
         if "%" in path.name:
             path = path.with_name(path.name % self.frames)
-            path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, frame)
         self.frames += 1
 
