@@ -66,7 +66,10 @@ def _evaluation(job: Job, quiet: bool) -> tuple[Evaluation, str | None]:
     network = None
     if job.lpips != "none":
         wanted: Any = ("alex", "vgg", "squeeze") if job.lpips == "auto" else (job.lpips,)
-        network = lpips.load(wanted, job.weights, job.download)
+        network = lpips.load(wanted, job.weights)
+        if network is None and job.download:
+            console.note(f"downloading {lpips.SOURCES[wanted[0]].url}", quiet)
+            network = lpips.load(wanted, job.weights, download=True)
         if network is None and job.lpips != "auto":
             raise AvatarkitError(
                 f"the weights of LPIPS-{job.lpips} are not there: add --download, or name --weights"

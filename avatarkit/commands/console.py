@@ -198,6 +198,10 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    def __call__(self, state: dict[str, Any]) -> None:
+        """Follow work that reports ``{"step": ..., "steps": ...}`` (the callback of ``methods.registry``)."""
+        self.to(float(state.get("step", self.done)), state.get("steps"))
+
     def advance(self, steps: float = 1, **fields: Any) -> None:
         """Move on by ``steps``; ``fields`` are shown until they are replaced."""
         self.to(self.done + steps, **fields)

@@ -80,9 +80,7 @@ def compare(
     )
     needed = np.union1d(chosen, training)
     with console.progress("reading frames", len(needed), quiet) as bar:
-        clip = stack.enter_context(
-            ClipFrames(track, source, resolution, lambda state: bar.to(float(state["step"])), needed)
-        )
+        clip = stack.enter_context(ClipFrames(track, source, resolution, bar, needed))
     drives: dict[str, list[Drive | None]] = {}
     for rival in rivals:
         if rival.stage is not None:
@@ -162,7 +160,7 @@ def _segmented(track: Track, source: Path, quiet: bool) -> Track:
 
     console.note("the track holds no mattes: segmenting it for the comparison", quiet)
     with console.progress("segmenting", len(track), quiet) as bar:
-        return segment(track, source, None, bar.to)
+        return segment(track, source, None, bar)
 
 
 def _at(stage: Stage, track: Track, quiet: bool) -> tuple[Stage, list[Drive | None]]:
