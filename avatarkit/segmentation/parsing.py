@@ -70,6 +70,8 @@ class MeshParser:
         self.rounds = rounds
         self.colors = ColorModel(CLASSES)
         self.map: Float | None = None  # [MAP, MAP, CLASSES]
+        # [MAP, MAP] how often hair at a place hung from the scalp: long hair if often, a dark collar if never
+        self.hanging: Float = np.zeros((MAP, MAP), np.float32)
         self._anatomy, self._rim, self._core = _anatomy()
 
     def learn(self, samples: Sequence[Sample]) -> None:
@@ -81,8 +83,12 @@ class MeshParser:
         for _ in range(self.rounds):
             self.colors.clear()
             place = np.zeros((MAP, MAP, CLASSES), np.float32)
+            hair = np.zeros((MAP, MAP, 2), np.float32)
             for sample, i, w in zip(samples, index, trust, strict=True):
-                posterior = _attached(self._posterior(sample, i), sample)
+                posterior = self._posterior(sample, i)
+                rooted, loose = _roots(posterior, sample)
+                hair += _onto_map(np.dstack([rooted, rooted | loose]).astype(np.float32), sample)
+                posterior = _without_loose_hair(posterior, loose, sample)
                 weighted = posterior * w[..., None]
                 self.colors.see(i, _exemplary(sample, weighted))
                 place += _onto_map(weighted, sample)
@@ -94,11 +100,17 @@ class MeshParser:
             seen = place.sum(-1, keepdims=True)
             count = np.minimum(seen / (0.2 * len(samples)), 1)
             learned = place / np.maximum(seen, 1e-6)
+            hair = cv2.GaussianBlur(hair, (0, 0), 2.5)
+            self.hanging = hair[..., 0] / np.maximum(hair[..., 1], 0.5)
             self.map = self._anatomy * (1 - 0.6 * count) + 0.6 * count * learned
 
     def probabilities(self, sample: Sample) -> Float:
         """[GRID, GRID, CLASSES]: see ``Parser``."""
-        return cv2.GaussianBlur(_attached(self._posterior(sample, bins(sample.image)), sample), (0, 0), 0.8)
+        posterior = self._posterior(sample, bins(sample.image))
+        _, loose = _roots(posterior, sample)
+        to_map = compose(sample.frame_to_grid, inverse(_to_map(sample.face)))
+        loose &= resample(self.hanging, to_map, GRID) < 0.5
+        return cv2.GaussianBlur(_without_loose_hair(posterior, loose, sample), (0, 0), 0.8)
 
     def _posterior(self, sample: Sample, index: NDArray[np.int32]) -> Float:
         belief = self.colors.likelihood(index) * self._prior(sample)
@@ -127,10 +139,13 @@ def _anatomy() -> tuple[Float, Float, Float]:
     below = ramp(v, -0.075, -0.17)
     neck = ramp(np.abs(u), 0.08, 0.05) * ramp(v, -0.05, -0.09) * ramp(v, -0.2, -0.14)
     ear = ramp(np.abs(u), 0.11, 0.08) * ramp(v, 0.06, 0.02)
-    throat = ramp(np.abs(u), 0.06, 0.04) * ramp(v, -0.05, -0.06) * ramp(v, -0.12, -0.09)
+    throat = ramp(np.abs(u), 0.07, 0.05) * ramp(v, -0.05, -0.06) * ramp(v, -0.12, -0.09)
     skin = 0.1 + 0.25 * ear * (1 - below) + 0.9 * neck + 6 * throat
-    hair = 0.75 * (1 - below) + 0.15 * below
-    cloth = 0.01 * (1 - below) + 0.65 * below
+    # Long hair hangs beside the neck; farther out are the shoulders, which may rise above the chin.
+    aside = ramp(np.abs(u), 0.10, 0.14) * ramp(v, -0.01, -0.05)
+    clothed = np.maximum(0.85 * below, 0.75 * aside)
+    hair = 0.75 * (1 - clothed)
+    cloth = 0.01 + 0.75 * clothed
     around = np.stack([skin, hair, cloth, np.full_like(skin, 0.02)], -1)
     forehead = ramp(v, 0.055, 0.08)[..., None]
     rim = _mixed((0.88, 0.10, 0.010, 0.010), (0.50, 0.48, 0.001, 0.019), forehead)
@@ -166,19 +181,23 @@ def _exemplary(sample: Sample, posterior: Float) -> Float:
     return np.asarray(result)
 
 
-def _attached(posterior: Float, sample: Sample) -> Float:
-    """``posterior`` where hair hangs together: it grows from the scalp or the chin (a beard).
-
-    Loose hair-colored parts are clothes below the nose, and skin (a highlight, a shadow) within the face.
-    """
+def _roots(posterior: Float, sample: Sample) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """[GRID, GRID] hair that grows from scalp or chin (a beard), and what has its color but hangs nowhere."""
     u, v = coordinates(compose(sample.face.to_head, inverse(sample.frame_to_grid)), GRID, GRID)
-    hair = ((posterior[..., HAIR] > 0.5) & (sample.matte > 0.3)).astype(np.uint8)
+    hair = (posterior[..., HAIR] > 0.5) & (sample.matte > 0.3)
     oval = polygon(sample.face, OVAL, sample.frame_to_grid) > 0
     chin = (polygon(sample.face, OVAL, sample.frame_to_grid, grow=1.06) > 0) & (np.abs(u) < 0.045)
-    count, parts = cv2.connectedComponents(hair, connectivity=4)
-    rooted = np.zeros(count, np.bool_)
-    rooted[parts[((v > 0.02) | chin) & ~oval & (hair > 0)]] = True
-    loose = ~rooted[parts] & (oval | (v < 0))
+    count, parts = cv2.connectedComponents(hair.astype(np.uint8), connectivity=4)
+    root = np.zeros(count, np.bool_)
+    root[parts[((v > 0.02) | chin) & ~oval & hair]] = True
+    rooted = root[parts] & hair
+    return rooted, (posterior[..., HAIR] > 0.05) & ~rooted & (oval | (v < 0))
+
+
+def _without_loose_hair(posterior: Float, loose: NDArray[np.bool_], sample: Sample) -> Float:
+    """``posterior`` with hair at ``loose`` pixels turned into skin (a highlight, a shadow) or, outside the face,
+    into clothes."""
+    oval = polygon(sample.face, OVAL, sample.frame_to_grid) > 0
     result = posterior.copy()
     for there, c in ((loose & oval, SKIN), (loose & ~oval, CLOTH)):
         result[..., c][there] += result[..., HAIR][there]

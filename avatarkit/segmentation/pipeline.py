@@ -18,6 +18,7 @@ from avatarkit.data.labels import encode
 from avatarkit.files.errors import AvatarkitError, NoFaceError, UsageError
 from avatarkit.files.track import Track
 from avatarkit.files.video import probe, read_frames_at
+from avatarkit.segmentation.backdrop import Backdrop, in_one_piece
 from avatarkit.segmentation.geometry import Face, Geometry, head_share
 from avatarkit.segmentation.labeling import label_map
 from avatarkit.segmentation.matting import Matter, SelfieMatter, applied, edge_model
@@ -76,8 +77,11 @@ def segment(
     matter, parser = _back_ends(options)
     mattes: list[dict[str, bytes]] = [{} for _ in range(len(track))]
     with matter:
-        parser.learn(list(job.samples(matter, parser)))
-        for done, (t, pictures) in enumerate(job.pictures(matter, parser), 1):
+        samples = list(job.samples(matter, parser))
+        backdrop = Backdrop(samples)
+        parser.learn(samples)
+        del samples
+        for done, (t, pictures) in enumerate(job.pictures(matter, parser, backdrop), 1):
             mattes[t] = pictures
             if progress is not None:
                 progress({"stage": "segmenting", "step": done, "steps": len(track)})
@@ -157,7 +161,9 @@ class _Job:
         """The visible crop at the work grid's side and at those the networks ask for."""
         return {side: self.window.grid_of(frame, side) for side in {GRID, *(n.side for n in networks)}}
 
-    def pictures(self, matter: Matter, parser: Parser) -> Iterator[tuple[int, dict[str, bytes]]]:
+    def pictures(
+        self, matter: Matter, parser: Parser, backdrop: Backdrop
+    ) -> Iterator[tuple[int, dict[str, bytes]]]:
         """(position in the track, PNG bytes by name) of every tracked frame, in order.
 
         Decoding and the networks run in this thread, what follows them in two others: OpenCV and PNG
@@ -166,7 +172,7 @@ class _Job:
         with ThreadPoolExecutor(2) as workers:
             pending: deque[tuple[int, Future[dict[str, bytes]]]] = deque()
             try:
-                for waiting, steady in self._steadied(matter, parser):
+                for waiting, steady in self._steadied(matter, parser, backdrop):
                     pending.append((waiting.t, workers.submit(self._encoded, waiting, steady)))
                     if len(pending) > AHEAD:
                         t, future = pending.popleft()
@@ -178,17 +184,21 @@ class _Job:
                 for _, future in pending:
                     future.cancel()
 
-    def _steadied(self, matter: Matter, parser: Parser) -> Iterator[tuple[_Waiting, Layers]]:
+    def _steadied(
+        self, matter: Matter, parser: Parser, backdrop: Backdrop
+    ) -> Iterator[tuple[_Waiting, Layers]]:
         """Each frame with the steadied edge model of its matte, and skin, hair, clothes [GRID, GRID, 3] uint8."""
-        steadier = Steadier(self.options.steady)
+        steadier, to_grid = Steadier(self.options.steady), self.window.frame_to_grid
         at = {int(index): t for t, index in enumerate(self.track.frame)}
         for index, frame in read_frames_at(self.source, at):
             t = at[index]
             views = self._views(frame, matter, parser)
             image, matte, face = views[GRID], matter(views[matter.side]), self.geometry.face(t)
+            matte = backdrop.corrected(image, matte)
             classes = np.zeros((GRID, GRID, 3), np.uint8)
             if face is not None:
-                sample = Sample(image, matte, face, self.window.frame_to_grid, views[parser.side])
+                matte = in_one_piece(matte, face.landmarks @ to_grid[:, :2].T + to_grid[:, 2])
+                sample = Sample(image, matte, face, to_grid, views[parser.side])
                 likely = cv2.convertScaleAbs(parser.probabilities(sample), alpha=255)
                 classes = np.ascontiguousarray(likely[..., [SKIN, HAIR, CLOTH]])
             whole = self._whole(frame, matter) if t % WHOLE_EVERY == 0 else None
