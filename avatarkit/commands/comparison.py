@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +91,12 @@ def _all_videos(inputs: tuple[Path, ...]) -> bool:
 def _compare_videos(
     job: Job, evaluation: Evaluation, gallery: scores.Gallery | None, quiet: bool
 ) -> dict[str, Any]:
-    """Whole frames of the second and further videos against the first."""
+    """The second and further videos against the first: whole frames, and mouth and eyes where a face is found."""
     import numpy as np
 
     from avatarkit.files.video import probe, read_frames
     from avatarkit.metrics.evaluate import Truth
+    from avatarkit.tracking.detectors import FaceMesh
 
     if len(job.inputs) < 2:
         raise UsageError(
@@ -113,10 +114,15 @@ def _compare_videos(
         for path, info in zip(job.inputs, infos, strict=True)
     ]
     whole = np.ones((first.height, first.width), np.float32)
-    with console.progress("comparing", end - start, quiet) as bar:
+    with closing(FaceMesh()) as mesh, console.progress("comparing", end - start, quiet) as bar:
         for (index, truth), *others in zip(*streams, strict=False):
             pictures = {name: picture for name, (_, picture) in zip(names, others, strict=True)}
-            evaluation.add(Truth(index, truth, {"frame": whole}), pictures)
+            faces = mesh.detect(truth)
+            regions, points = {"frame": whole}, None
+            if faces:
+                points = faces[0].points[:, :2]
+                regions.update(contest.detail_regions(points, whole))
+            evaluation.add(Truth(index, truth, regions, points), pictures)
             if gallery is not None:
                 gallery.offer(index - start, end - start, truth, pictures)
             bar.advance()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Image = NDArray[np.uint8]
     Positions = NDArray[np.int64]
+    Points = NDArray[np.float32]
 
 BASELINES = ("mean_image", "nearest_frame")
 
@@ -231,21 +232,32 @@ def _truth(clip: ClipFrames, position: int) -> Truth:
 
     from avatarkit.metrics.evaluate import Truth
 
-    size = (clip.resolution, clip.resolution)
     left, top, right, bottom = clip.visible
-    frame = np.zeros(size, np.float32)
+    frame = np.zeros((clip.resolution, clip.resolution), np.float32)
     frame[top:bottom, left:right] = 1
-    boxes = clip.boxes(position)
     regions = {"head": frame * (clip.head(position).astype(np.float32) / 255), "frame": frame}
-    for name, some in (("mouth", boxes[:1]), ("eyes", boxes[1:])):
-        mask = np.zeros(size, np.float32)
-        for box in some[np.isfinite(some).all(1)]:
-            x0, y0, x1, y1 = np.clip(np.rint(box), 0, clip.resolution).astype(int)
-            mask[y0:y1, x0:x1] = 1
-        regions[name] = mask * frame
     scale = clip.resolution / clip.crop[2]
     landmarks = (clip.track.landmarks[position, :, :2] - np.asarray(clip.crop[:2], np.float32)) * scale
-    return Truth(int(clip.track.frame[position]), clip.rgb(position), regions, landmarks.astype(np.float32))
+    regions.update(detail_regions(landmarks, frame))
+    return Truth(int(clip.track.frame[position]), clip.rgb(position), regions, landmarks)
+
+
+def detail_regions(landmarks: Points, frame: Points) -> dict[str, Points]:
+    """Weights [H, W] of the mouth's box and of both eyes' within ``frame`` [H, W]; ``landmarks`` [L, 2] pixels."""
+    import numpy as np
+
+    from avatarkit.data.clip import landmark_boxes
+
+    boxes = landmark_boxes(landmarks)
+    regions = {}
+    for name, some in (("mouth", boxes[:1]), ("eyes", boxes[1:])):
+        mask = np.zeros_like(frame)
+        for box in some[np.isfinite(some).all(1)]:
+            x0, x1 = np.clip(np.rint(box[[0, 2]]), 0, frame.shape[1]).astype(int)
+            y0, y1 = np.clip(np.rint(box[[1, 3]]), 0, frame.shape[0]).astype(int)
+            mask[y0:y1, x0:x1] = 1
+        regions[name] = mask * frame
+    return regions
 
 
 class _Baselines:

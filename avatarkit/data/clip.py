@@ -74,6 +74,23 @@ def crop_of(frame: Image, crop: tuple[int, int, int], resolution: int) -> Image:
     return np.asarray(cv2.resize(patch, (resolution, resolution), interpolation=method), np.uint8)
 
 
+def landmark_boxes(points: NDArray[np.floating]) -> Boxes:
+    """[3, 4] x0, y0, x1, y1 around the mouth and the person's right and left eye, in the pixels of ``points``.
+
+    ``points`` [L, 2] are face-mesh landmarks. The mouth's box reaches half its height beyond the lips, an
+    eye's as far as the lids can go. Boxes of a frame without landmarks are NaN.
+    """
+    result = np.full((3, 4), np.nan, np.float32)
+    for i, (group, reach) in enumerate(((LIPS, (0.15, 0.5)), (EYES[0], (0.25, 1.2)), (EYES[1], (0.25, 1.2)))):
+        inside = points[list(group)]
+        low, high = inside.min(0), inside.max(0)
+        # A closed eye or mouth has next to no height: measure the margin against the width as well.
+        margin = np.array([reach[0], 0.0]) * (high[0] - low[0])
+        margin[1] = max(reach[1] * (high[1] - low[1]), 0.15 * (high[0] - low[0]))
+        result[i] = np.concatenate([low - margin, high + margin])
+    return result
+
+
 @dataclass(frozen=True)
 class _Record:
     """Where a frame's planes lie in its record: rgb first, because training reads rgb and head together."""
@@ -205,24 +222,11 @@ class ClipFrames:
         return int(left), int(top), int(right), int(bottom)
 
     def boxes(self, position: int) -> Boxes:
-        """[3, 4] x0, y0, x1, y1 in crop pixels around the mouth and the person's right and left eye.
-
-        The mouth's box reaches half its height beyond the lips, an eye's as far as the lids can go. Boxes of
-        a frame without landmarks are NaN.
-        """
+        """``landmark_boxes`` of a frame in crop pixels."""
         points = self.track.landmarks[int(position), :, :2]
-        scale = self.resolution / self.crop[2]
-        result = np.full((3, 4), np.nan, np.float32)
-        for i, (group, reach) in enumerate(
-            ((LIPS, (0.15, 0.5)), (EYES[0], (0.25, 1.2)), (EYES[1], (0.25, 1.2)))
-        ):
-            inside = (points[list(group)] - self.crop[:2]) * scale
-            low, high = inside.min(0), inside.max(0)
-            # A closed eye or mouth has next to no height: measure the margin against the width as well.
-            margin = np.array([reach[0], 0.0]) * (high[0] - low[0])
-            margin[1] = max(reach[1] * (high[1] - low[1]), 0.15 * (high[0] - low[0]))
-            result[i] = np.concatenate([low - margin, high + margin])
-        return result
+        return landmark_boxes(
+            (points - np.asarray(self.crop[:2], np.float32)) * (self.resolution / self.crop[2])
+        )
 
     def close(self) -> None:
         """Frees the temporary file."""

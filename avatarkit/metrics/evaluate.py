@@ -60,7 +60,7 @@ class Evaluation:
 
     A region's error is weighted by its mask; the mean over frames of the per-frame PSNR is reported. LPIPS of
     a region is the mean of LPIPS' spatial map under its mask; CPBD looks at the region's bounding box; CSIM
-    compares the aligned faces and is given for the head. Metrics whose network is None, and those that make
+    compares the aligned faces and is given for head and frame. Metrics whose network is None, and those that make
     no sense in a region, are null.
     """
 
@@ -102,7 +102,6 @@ class Evaluation:
                 if region in WHOLE:
                     y0, y1, x0, x1 = boxes[region]
                     tally.add(ms_ssim=float(structure.ms_ssim(mask)), cpbd=cpbd(picture[y0:y1, x0:x1]))
-                if region == "head":
                     tally.add(csim=identity)
                 tally.jitter.add(truth.index, pred[0], target[0], mask[0])
 

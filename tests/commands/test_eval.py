@@ -19,7 +19,7 @@ from avatarkit.data.labels import encode
 from avatarkit.files.avatar import save_avatar
 from avatarkit.files.images import read_image, write_image
 from avatarkit.files.track import Track, save_track
-from avatarkit.files.video import VideoWriter
+from avatarkit.files.video import VideoWriter, read_frames
 from avatarkit.methods import registry
 from tests.commands.picture_method import picture_avatar
 
@@ -163,6 +163,22 @@ def test_two_videos(tmp_path: Path, base: np.ndarray) -> None:
     assert row["jitter"] == pytest.approx(2 * BRIGHTER / 255, rel=1e-4)
     assert row["cpbd"] is None or 0 <= row["cpbd"] <= 1
     assert evaluated("a", "b", "--frames", "1:3")["frames"] == 2
+
+
+def test_two_videos_of_a_person_are_compared_at_mouth_and_eyes(
+    tmp_path: Path, clip: Callable[[str], Path], model: Callable[[str], Path]
+) -> None:
+    frames = [f for _, f in read_frames(clip("person05"), 0, 4, size=(256, 256))]
+    for name, sigma in (("a", 0.0), ("b", 1.5)):
+        (tmp_path / name).mkdir()
+        for t, frame in enumerate(frames):
+            write_image(
+                tmp_path / name / f"{t}.png", cv2.GaussianBlur(frame, (0, 0), sigma) if sigma else frame
+            )
+    rows = by_name(evaluated("a", "b", "--weights", model("mobilefacenet_foamliu.pt").parent))
+    assert set(rows) == {("b", "frame"), ("b", "mouth"), ("b", "eyes")}
+    assert rows["b", "eyes"]["psnr"] < rows["b", "frame"]["psnr"]  # eyes have the finest detail to lose
+    assert 0.7 < rows["b", "frame"]["csim"] < 0.999
 
 
 def test_the_networks_are_used_where_their_weights_are(
