@@ -74,11 +74,14 @@ def scene_box(clip: ClipFrames, positions: NDArray[np.int64], margin: float = 0.
     A clip whose mattes are all empty gets a cube around an average head.
     """
     k = clip.camera.intrinsics.astype(np.float64)
+    left, top, right, bottom = clip.visible
     low, high = np.array([-0.09, -0.14]), np.array([0.09, 0.12])
     for position in positions:
-        rows, columns = np.nonzero(clip.head(position) > 96)
+        # Beyond the video frame a matte only repeats its edge.
+        rows, columns = np.nonzero(clip.head(position)[top:bottom, left:right] > 96)
         if not len(rows):
             continue
+        rows, columns = rows + top, columns + left
         turn = clip.track.rotation[position].astype(np.float64)
         shift = clip.track.translation[position].astype(np.float64)
         depth = (turn @ np.array([0.0, 0.0, -0.07]) + shift)[2]
@@ -99,13 +102,14 @@ def visual_hull(
 ) -> NDArray[np.bool_]:
     """[cells^3] (x fastest) cells of the unit cube that fall into the head mattes of most ``positions``.
 
-    A cell outside the video's frame agrees with everything: nothing is known there. Mattes are widened by a
-    cell first, and a share of ``agreement`` is enough, because hair and jaw move. (Laurentini 1994)
+    Only frames whose picture holds the cell count; a cell that fewer than a fifth of them hold is left out,
+    because nothing would ever teach it. Mattes are widened by a cell first, and a share of ``agreement`` is
+    enough, because hair and jaw move. (Laurentini 1994)
     """
     axis = (np.arange(cells, dtype=np.float32) + 0.5) / cells
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
     points = box.from_unit(np.stack([x.ravel(), y.ravel(), z.ravel()], 1))
-    votes = np.zeros(len(points), np.float32)
+    votes, seeing = np.zeros(len(points), np.float32), np.zeros(len(points), np.float32)
     left, top, right, bottom = clip.visible
     k = clip.camera.intrinsics
     for position in positions:
@@ -115,11 +119,12 @@ def visual_hull(
         matte = _widened(clip.head(position), widen)
         column = np.floor(seen[:, 0] / seen[:, 2] * k[0, 0] + k[0, 2])
         row = np.floor(seen[:, 1] / seen[:, 2] * k[1, 1] + k[1, 2])
-        outside = (column < left) | (column >= right) | (row < top) | (row >= bottom)
+        shown = (column >= left) & (column < right) & (row >= top) & (row < bottom)
         u = np.clip(column, 0, clip.resolution - 1).astype(np.int64)
         v = np.clip(row, 0, clip.resolution - 1).astype(np.int64)
-        votes += outside | (matte[v, u] > 32)
-    return votes >= agreement * max(len(positions), 1)
+        votes += shown & (matte[v, u] > 32)
+        seeing += shown
+    return (seeing >= 0.2 * len(positions)) & (votes >= agreement * np.maximum(seeing, 1))
 
 
 def _widened(matte: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:

@@ -29,6 +29,8 @@ HIDDEN = 0.005
 DENSITY_DECAY, VISIBLE_DECAY = 0.9, 0.9
 # What cells start with: enough to be sampled for the first two hundred steps.
 UNSEEN = 0.02
+# Training steps before surfaces have formed, and the stride of rays through what may be hollow or hidden.
+FOG_STEPS, FOG_STRIDE = 256, 3
 # Cells looked at in one update.
 PROBED = 1 << 16
 
@@ -67,9 +69,15 @@ class DensityGrid:
         bits = pack(density, threshold)
         return cls(hull.nonzero()[:, 0], density, visible, threshold, bits, bits)
 
-    def bitfield(self, step: int) -> Tensor:
-        """The bits that the rays of a training step are marched through."""
-        return self.dense if step % UPDATE_EVERY == 0 else self.sampled
+    def marching(self, step: int) -> tuple[Tensor, int]:
+        """The bits that the rays of a training step are marched through, and how many field steps at a time.
+
+        Fog is smooth and many steps deep: coarse steps do for it, at the start as well as when hidden cells
+        get their turn.
+        """
+        if step % UPDATE_EVERY == 0:
+            return self.dense, FOG_STRIDE
+        return self.sampled, FOG_STRIDE if step < FOG_STEPS else 1
 
     def note(self, samples: Samples, weights: Tensor) -> None:
         """Remembers which cells the ``weights`` [N] of rendered samples show."""

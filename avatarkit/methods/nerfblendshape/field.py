@@ -38,14 +38,19 @@ class Field:
         rays_per_image: tuple[int, ...],
         bitfield: Tensor,
         seed: int | None,
+        stride: int = 1,
     ) -> tuple[Composite, Samples]:
-        """Differentiable rendering of the rays of B images: ``tables`` [B, M], rays [R, 3] image after image."""
-        samples = march(origins, directions, bitfield, self.step, MAX_SAMPLES, seed)
+        """Differentiable rendering of the rays of B images: ``tables`` [B, M], rays [R, 3] image after image.
+
+        ``stride`` multiplies the distance between samples.
+        """
+        step = self.step * stride
+        samples = march(origins, directions, bitfield, step, MAX_SAMPLES, seed)
         ends = torch.tensor((0, *rays_per_image)).cumsum(0)
         features = hash_encode(samples.points, tables, samples.ray_offsets[ends], self.grid)
         harmonics = spherical_harmonics(directions)
         density, rgb = field_mlp(features, harmonics, samples.ray_offsets, self.weights)
-        return composite(density, rgb, samples.t, samples.ray_offsets, self.step), samples
+        return composite(density, rgb, samples.t, samples.ray_offsets, step), samples
 
     def image(
         self, table: Tensor, rotation: Tensor, translation: Tensor, camera: Camera, bitfield: Tensor

@@ -111,8 +111,8 @@ class Trainer:
             self.sampler.patch_size**2 if patch else config.rays // config.images for patch in batch.patch
         )
         origins, directions = torch.from_numpy(batch.origins), torch.from_numpy(batch.directions)
-        bits = self.grid.bitfield(self.step)
-        seen, samples = self.field.shade(tables, origins, directions, rays, bits, batch.seed)
+        bits, stride = self.grid.marching(self.step)
+        seen, samples = self.field.shade(tables, origins, directions, rays, bits, batch.seed, stride)
         loss = self._loss(batch, rays, seen, share)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
