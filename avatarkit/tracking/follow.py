@@ -75,7 +75,10 @@ def follow(
                 detector = open_detector(MOST_FACES)
             faces = detector.detect(image)
             seen.people = max(seen.people, len(faces))
+            before = chooser.last
             chosen = chooser.choose(faces, image.shape[1], image.shape[0])
+            if not cut and chosen is not None and before is not None and leaps(before, chosen):
+                seen.cuts.append(row)
             seen.frame.append(index)
             seen.points.append(np.full((COUNT, 3), np.nan, np.float32) if chosen is None else chosen.points)
             seen.scores.append(None if chosen is None else chosen.scores)
@@ -88,7 +91,7 @@ def follow(
 class Cutter:
     """Finds jump cuts: a change of the whole picture far above that of the frames before."""
 
-    LEAST = 7.0
+    LEAST = 14.0
     """Grey levels of mean change below which nothing is a cut."""
     ABOVE = 5.0
     """Times the usual change."""
@@ -132,6 +135,7 @@ class Chooser:
     def forget(self) -> None:
         """The next face is chosen by the rule again."""
         self._last: tuple[float, float, float] | None = None
+        self._face: Face | None = None
         self._missing = 0
 
     def choose(self, faces: list[Face], width: int, height: int) -> Face | None:
@@ -142,8 +146,13 @@ class Chooser:
         if chosen is None:
             self._missing += 1
         else:
-            self._last, self._missing = chosen.box, 0
+            self._last, self._face, self._missing = chosen.box, chosen, 0
         return chosen
+
+    @property
+    def last(self) -> Face | None:
+        """The face of the frame before, if it held one."""
+        return None if self._missing else self._face
 
     def _by_rule(self, faces: list[Face], width: int, height: int) -> Face | None:
         if not faces:
@@ -166,6 +175,16 @@ class Chooser:
 
         near = [f for f in faces if far(f) < reach and 0.6 < f.box[2] / size < 1.6]
         return min(near, key=far, default=None)
+
+
+LEAP = 0.25
+"""Share of the face's size by which landmarks move between two frames only in a jump cut."""
+
+
+def leaps(before: Face, after: Face) -> bool:
+    """Whether the face is in another place, or of another size, than a head could be within one frame."""
+    moved = np.linalg.norm((after.points - before.points)[:, :2], axis=1)
+    return float(np.nanmean(moved)) > LEAP * before.box[2]
 
 
 def _ahead(frames: Iterable[tuple[int, Image]], depth: int = 4) -> Iterator[tuple[int, Image]]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avatarkit.heads.landmarks import IRIS_LEFT, IRIS_RIGHT
+from avatarkit.heads.landmarks import (
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LID_LOWER_LEFT,
+    LID_LOWER_RIGHT,
+    LID_UPPER_LEFT,
+    LID_UPPER_RIGHT,
+)
 from avatarkit.rendering.performance import GAZE_RANGE
 from avatarkit.tracking.pose import runs, whittaker
 
@@ -23,6 +30,28 @@ SHAPES = (
 def iris_centers(points: Float) -> Float:
     """[N, 2, 2] centers of the (left, right) iris of landmarks [N, 478, >= 2]."""
     return np.stack([points[:, list(g), :2].mean(1) for g in (IRIS_LEFT, IRIS_RIGHT)], 1)
+
+
+def openness(points: Float) -> Float:
+    """[N] from 0 (closed) to 1: how open the more closed eye of landmarks [N, >= 468, >= 2] is, for this clip.
+
+    The aperture over the eye's width, compared with the clip's wide-open frames: an iris under a closing lid is
+    a guess of the detector, and moves down with the lid.
+    """
+    smallest = np.ones(len(points), np.float32)
+    for upper, lower in ((LID_UPPER_LEFT, LID_LOWER_LEFT), (LID_UPPER_RIGHT, LID_LOWER_RIGHT)):
+        top, bottom = points[:, list(upper[2:-2]), :2], points[:, list(lower[2:-2]), :2]
+        width = np.linalg.norm(points[:, upper[0], :2] - points[:, upper[-1], :2], axis=-1)
+        ratio = np.linalg.norm(top - bottom, axis=-1).mean(-1) / np.maximum(width, 1e-9)
+        ratio /= max(float(np.nanpercentile(ratio, 80)), 1e-6)
+        smallest = np.fmin(smallest, np.clip((ratio - 0.4) / 0.4, 0.0, 1.0))
+    return np.nan_to_num(smallest, nan=1.0).astype(np.float32)
+
+
+def settled(gaze: Float, open_eyes: Float) -> Float:
+    """``gaze`` [N, 2, 2] that goes to the clip's median as the eyes close (``open_eyes`` [N])."""
+    trust = open_eyes[:, None, None]
+    return np.asarray(trust * gaze + (1 - trust) * np.median(gaze, 0), np.float32)
 
 
 def angles(

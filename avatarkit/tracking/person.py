@@ -12,12 +12,18 @@ from avatarkit.tracking.pose import procrustes
 Float = NDArray[np.float32]
 
 SMOOTHNESS = 0.3
-"""Weight of the squared Laplacian of the identity offset, in solver units, per mean observed frame."""
+"""Weight of the squared Laplacian of the identity offset, in solver units, against one frame's landmarks."""
 RIDGE = (0.02, 0.02, 0.2)
 """The same for the squared offset itself: a head that turns by 8 degrees hardly shows its depth, and a depth
 left free ends farther from the truth than the template's."""
+INDEPENDENT = 20
+"""Frames of a clip that count as independent witnesses: the detector errs alike in frames that look alike."""
+DEPTH_WITNESSES = 4
 SHAPE_RIDGE = 3.0
 """Frames at full coefficient that the model's own shapes count for against the clip's."""
+
+OVERSHOOT = 1.7
+"""Factor on a refinement's step: coefficients and shapes are solved in turn, which alone converges slowly."""
 
 
 def identity_step(basis: Basis, template: Basis, moment: Float, pull: Float, frames: int) -> Float:
@@ -32,13 +38,16 @@ def identity_step(basis: Basis, template: Basis, moment: Float, pull: Float, fra
     unit, count = basis.unit, len(basis.neutral)
     # Vertices are ordered coordinate by coordinate: x of all, then y, then z.
     share = unit * unit / frames
+    sideways, deep = min(frames, INDEPENDENT), min(frames, DEPTH_WITNESSES)
+    ridge = np.array(RIDGE) / (sideways, sideways, deep)
+    rough = SMOOTHNESS * np.array([1.0, 1.0, 4.0]) / (sideways, sideways, deep)
     blocks: list[list[object]] = [[None] * 3 for _ in range(3)]
     for k, (a, b) in enumerate(PAIRS):
         blocks[a][b] = blocks[b][a] = diags(moment[k].astype(np.float64) * share)
     data = bmat(blocks)
     laplacian = basis.laplacian
-    smooth = SMOOTHNESS * (laplacian.T @ laplacian)  # type: ignore[attr-defined]
-    prior = kron(diags([1.0, 1.0, 4.0]), smooth) + kron(diags(RIDGE), diags(np.ones(count)))
+    squared = laplacian.T @ laplacian  # type: ignore[attr-defined]
+    prior = kron(diags(rough), squared) + kron(diags(ridge), diags(np.ones(count)))
     offset = ((basis.neutral - template.neutral) / unit).astype(np.float64).T.ravel()
     right = pull.astype(np.float64).T.ravel() * unit / frames - prior @ offset
     step = splu((data + prior).tocsc()).solve(right)
@@ -89,8 +98,8 @@ class ShapeRefiner:
         count, points = len(self.gram), len(self.basis.neutral)
         step = np.linalg.solve(self.gram + SHAPE_RIDGE * np.eye(count), self.cross)
         laplacian = self.basis.laplacian
-        smoother = splu((eye(points) + 0.5 * (laplacian.T @ laplacian)).tocsc())  # type: ignore[attr-defined]
+        smoother = splu((eye(points) + 0.15 * (laplacian.T @ laplacian)).tocsc())  # type: ignore[attr-defined]
         columns = step.reshape(count, points, 3).transpose(1, 0, 2).reshape(points, -1)
         smooth = smoother.solve(columns).reshape(points, count, 3).transpose(1, 0, 2)
-        refined: Float = (self.basis.shapes + smooth).astype(np.float32)
+        refined: Float = (self.basis.shapes + OVERSHOOT * smooth).astype(np.float32)
         return refined

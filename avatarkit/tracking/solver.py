@@ -37,12 +37,12 @@ class Settings:
     """error at which a landmark begins to count as an outlier (Cauchy)."""
     sparse: float = 15.0
     ridge: float = 10.0
-    steady: float = 250.0
-    jump: float = 0.06
+    steady: float = 1200.0
+    jump: float = 0.04
     pose_smooth: float = 2.0
     gaze_smooth: float = 2.0
     rounds: int = 6
-    refine_rounds: int = 4
+    refine_rounds: int = 5
     refine: bool = True
 
     @classmethod
@@ -65,6 +65,8 @@ class Observations:
     """[N, P] relative depth on the same scale."""
     iris: Float
     """[N, 2, 2] centers of the (left, right) iris, NaN where not seen."""
+    open_eyes: Float
+    """[N] 0 where an eye is closed, 1 where both are open."""
     linked: Bool
     """[N] whether the frame follows the one before without a cut or a gap."""
 
@@ -76,7 +78,9 @@ class Observations:
         if len(self) <= most:
             return self
         rows = np.linspace(0, len(self) - 1, most).round().astype(int)
-        return Observations(self.plane[rows], self.depth[rows], self.iris[rows], np.zeros(most, bool))
+        return Observations(
+            self.plane[rows], self.depth[rows], self.iris[rows], self.open_eyes[rows], np.zeros(most, bool)
+        )
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def solve_motion(
         motion.rotation, motion.translation, seen.linked, person.unit, settings.pose_smooth
     )
     looking = gaze.angles(seen.iris, person.eyes, person.eye_radius, rotation, translation)
-    looking = gaze.smoothed(looking, _openness(person, motion), seen.linked, settings.gaze_smooth)
+    looking = gaze.smoothed(looking, seen.open_eyes, seen.linked, settings.gaze_smooth)
     motion = replace(motion, rotation=rotation, translation=translation, gaze=looking)
     for step in range(3):
         motion, _ = _pass(person, products, seen, motion, prior, settings.sigma, pose_steps=0)
@@ -152,18 +156,33 @@ def first_motion(basis: Basis, seen: Observations) -> Motion:
     return Motion(rotation, translation, np.zeros((count, len(basis.shapes)), np.float32))
 
 
-def _openness(basis: Basis, motion: Motion) -> Float:
-    """[N] 1 where both eyes are open, 0 where one is closed."""
-    lids = [i for i, name in enumerate(basis.names) if name.startswith("eyeBlink")]
-    return np.asarray(1.0 - motion.expression[:, lids].max(1, initial=0.0), np.float32)
+RARITY = {
+    "jawOpen": 0.3, "mouthSmile": 0.4, "eyeBlink": 0.5, "browInnerUp": 0.7,
+    "cheekSquint": 1.5, "mouthDimple": 1.5, "mouthShrugUpper": 1.5, "mouthRollUpper": 1.5, "noseSneer": 1.5,
+    "cheekPuff": 3.0, "jawForward": 4.0,
+}  # fmt: skip
+"""How much rarer than others an expression is on people's faces, or how much worse one camera sees it."""
+
+
+def rare(name: str) -> float:
+    """The factor on the prior's weights for the expression ``name``."""
+    return RARITY.get(name.removesuffix("Left").removesuffix("Right"), 1.0)
+
+
+def _looking(basis: Basis, seen: Observations, motion: Motion) -> Float:
+    """Gaze [N, 2, 2] of every frame with the present poses; closed eyes look where the clip mostly does."""
+    if motion.gaze is not None:
+        return motion.gaze
+    sight = gaze.angles(seen.iris, basis.eyes, basis.eye_radius, motion.rotation, motion.translation)
+    return gaze.settled(sight, seen.open_eyes)
 
 
 def _prior(basis: Basis, settings: Settings) -> Prior:
     free = np.array([not name.startswith(("eyeLook", "tongue")) for name in basis.names])
-    count = len(basis.names)
+    rarity = np.array([rare(name) for name in basis.names], np.float32)
     return Prior(
-        np.full(count, settings.sparse, np.float32),
-        np.full(count, settings.ridge, np.float32),
+        settings.sparse * rarity,
+        settings.ridge * rarity,
         settings.steady,
         settings.jump,
         free,
@@ -204,6 +223,8 @@ def _pass(
     linked = np.concatenate([seen.linked, [False]]).astype(np.float32)
     linked[0] = 0.0
 
+    looking = _looking(basis, seen, motion)
+
     def work(part: slice) -> tuple[Float, Float, Float, Float, Float]:
         w, plane = expression[part], seen.plane[part]
         points = _points(basis, w)
@@ -217,11 +238,9 @@ def _pass(
             sigma,
             pose_steps,
         )
-        if motion.gaze is None:
-            looking = gaze.angles(seen.iris[part], basis.eyes, basis.eye_radius, rotation, translation)
-        else:
-            looking = motion.gaze[part]
-        w = gaze.coefficients(looking, basis.names, w)  # lids follow the eyes: no other shape need explain it
+        w = gaze.coefficients(
+            looking[part], basis.names, w
+        )  # lids follow the eyes: no other shape need explain it
         linear = linearize(_points(basis, w), rotation, translation, plane, basis.unit)
         moment, pull = moments(linear, rotation, robust(linear, sigma) * basis.detail)
         moved = descend(

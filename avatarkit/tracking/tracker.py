@@ -97,6 +97,7 @@ def observations(points: Float, intrinsics: Float, linked: NDArray[np.bool_]) ->
         plane[:, :MESH_LANDMARKS].astype(np.float32),
         (points[:, :MESH_LANDMARKS, 2] / focal).astype(np.float32),
         gaze.iris_centers(plane.astype(np.float32)),
+        gaze.openness(plane.astype(np.float32)),
         linked,
     )
 
