@@ -142,10 +142,15 @@ class ClipFrames:
         self.crop = (int(track.crop[0]), int(track.crop[1]), int(track.crop[2]))
         self._record = _Record(resolution)
         self._row = {int(position): row for row, position in enumerate(self.positions)}
-        folder = os.environ.get("AVATARKIT_CACHE") or None
         try:
-            self._file = tempfile.TemporaryFile(prefix="avatarkit-", dir=folder)  # noqa: SIM115 (close() ends it)
-            self._fill(source, progress)
+            self._file = tempfile.TemporaryFile(  # noqa: SIM115 (close() ends it)
+                prefix="avatarkit-", dir=os.environ.get("AVATARKIT_CACHE") or None
+            )
+            try:
+                self._fill(source, progress)
+            except BaseException:
+                self._file.close()
+                raise
         except OSError as error:
             raise AvatarkitError(
                 f"the frame cache cannot be written ({error.strerror}): free "
