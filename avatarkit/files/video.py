@@ -36,7 +36,7 @@ def read_frames(
     """
     info = probe(source)
     stop = info.frames if end is None else end
-    wanted = _thinned(info, fps)
+    wanted = _Thinning(info, fps)
     frames = _stream(info, start, None if end is None else stop, size) if info.kind == "video" else None
     if frames is None:
         frames = _stills(info, start, stop, size)
@@ -69,7 +69,7 @@ def write_raw(frame: Image) -> None:
     sys.stdout.buffer.write(np.ascontiguousarray(frame).data)
 
 
-class _thinned:
+class _Thinning:
     """Which indices are kept when the clip is read at ``fps`` instead of its own rate."""
 
     def __init__(self, info: VideoInfo, fps: float | None) -> None:

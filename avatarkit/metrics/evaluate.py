@@ -58,7 +58,7 @@ class _Tally:
 class Evaluation:
     """Collects frames and gives the rows of design section 3.
 
-    A region's error is weighted by its mask; the mean over frames of the per-frame PSNR is reported. LPIPS of
+    A region's error is weighted by its mask; PSNR is the mean over frames, at most 100 dB each. LPIPS of
     a region is the mean of LPIPS' spatial map under its mask; CPBD looks at the region's bounding box; CSIM
     compares the aligned faces and is given for head and frame. Metrics whose network is None, and those that make
     no sense in a region, are null.

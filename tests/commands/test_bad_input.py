@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from avatarkit.cli import app
@@ -24,6 +25,8 @@ from avatarkit.files.avatar import save_avatar
 from avatarkit.files.images import read_image, write_image
 from avatarkit.files.track import Track, load_track, save_track
 from avatarkit.files.video import VideoWriter, read_frames
+from avatarkit.methods import registry
+from tests.commands.picture_method import picture_avatar
 
 Result = Any  # of whichever click typer brings
 Clip = Callable[[str], Path]
@@ -174,6 +177,52 @@ def test_an_avatar_of_an_unknown_method(folder: Path, track_file: Path) -> None:
     assert_refused(avatarkit("eval", avatar, "--track", track_file), 2, "telepathy")
     assert_refused(avatarkit("fit", track_file, "--method", "telepathy", "-o", "o.st"), 2, "telepathy")
     assert sorted(p.name for p in folder.iterdir()) == ["good.track.npz", "strange.safetensors"]
+
+
+def test_an_avatar_of_a_newer_format(folder: Path, track_file: Path) -> None:
+    avatar = folder / "new.safetensors"
+    header = json.dumps({"format": 99, "method": "nerfblendshape"})
+    save_file({"a": torch.zeros(1)}, avatar, metadata={"avatarkit": header})
+    assert_refused(avatarkit("render", avatar, "-o", "out.png"), 1, "newer", "update")
+    assert_refused(avatarkit("eval", avatar, "--track", track_file), 1, "newer")
+    assert_refused(avatarkit("info", avatar), 1, "newer")
+
+
+def test_drivers_that_drive_nothing(
+    folder: Path, track_file: Path, bad: dict[str, Path], clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.METHODS, "picture", "tests.commands.picture_method:Picture")
+    track = load_track(track_file)
+    save_avatar(folder / "me.safetensors", *picture_avatar(track, np.zeros((64, 64, 3), np.uint8)).state())
+    before = sorted(folder.iterdir())
+    nan = changed(track_file, translation=np.full_like(track.translation, np.nan))
+    blind = changed(track_file, valid=np.zeros_like(track.valid)).rename(folder / "blind.track.npz")
+    nan = changed(track_file, translation=np.full_like(track.translation, np.nan))
+    for arguments, code, word in (
+        (("--driver", "missing.mp4"), 1, "missing.mp4"),
+        (("--driver", bad["text.mp4"]), 1, "text.mp4"),
+        (("--driver", bad["cut.mp4"]), 1, "truncated"),
+        (("--driver", nan), 1, "NaN"),
+        (("--driver", blind), 3, "face"),
+        (("--driver", clip("notperson_dog")), 3, "face"),
+        (("--set", "jawOpenWide=1"), 2, "jawOpenWide"),
+        (("--set", "jawOpen"), 2, "NAME=NUMBER"),
+        (("--background", bad["text.mp4"]), 1, "text.mp4"),
+    ):
+        assert_refused(
+            avatarkit("render", "me.safetensors", *arguments, "-o", "out.png", "--quiet"), code, word
+        )
+    nan.unlink()
+    blind.unlink()
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_head_model_that_is_none(folder: Path, bad: dict[str, Path], clip: Clip) -> None:
+    for head in (bad["text.npz"], "atlantis"):
+        result = avatarkit("track", clip("photo02"), "--head", head, "-o", "o.npz", "--quiet")
+        assert result.exit_code in (1, 2)
+        assert_refused(result, result.exit_code, str(head))
+    assert list(folder.iterdir()) == []
 
 
 def test_an_avatar_without_a_track(folder: Path) -> None:
