@@ -29,3 +29,18 @@ AK_DECLARE(void render_rays(const MarchInput& rays, const float* harmonics, cons
 // density [N] of points, with tables [images][M]; of the network only the two density matrices are read.
 AK_DECLARE(void density_at(const EncodeInput& in, const GridShape& grid, const float* tables, const FieldNetwork& net,
                            float* density))
+
+// Samples of the rays that anything is seen of.
+namespace avatarkit {
+struct TruncateInput {
+    const float* points;           // [N][3]
+    const int64_t* ray_offsets;    // [R + 1]
+    const int64_t* image_offsets;  // [images + 1], each one of ray_offsets
+    int64_t rays, images;
+    float step, minimum_transmittance;
+};
+}  // namespace avatarkit
+
+// kept [R]: how many samples of each ray, from its beginning, less than `minimum_transmittance` has not yet hidden.
+AK_DECLARE(void truncate_rays(const TruncateInput& in, const GridShape& grid, const float* tables,
+                              const FieldNetwork& net, int64_t* kept))

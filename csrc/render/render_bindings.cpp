@@ -30,4 +30,19 @@ void bind_render(nanobind::module_& m) {
         nb::gil_scoped_release release;
         AK_CALL(density_at, in, grid, tables.data(), net, density.data());
     });
+    m.def("truncate_rays", [](Floats points, Longs ray_offsets, Floats tables, Longs image_offsets, Ints layout,
+                              int log2_size, Floats density0, Floats density1, double step, double minimum,
+                              Longs kept) {
+        const TruncateInput in{points.data(),
+                               ray_offsets.data(),
+                               image_offsets.data(),
+                               static_cast<int64_t>(kept.shape(0)),
+                               static_cast<int64_t>(tables.shape(0)),
+                               static_cast<float>(step),
+                               static_cast<float>(minimum)};
+        const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(tables.shape(1)));
+        const FieldNetwork net{density0.data(), density1.data(), nullptr, nullptr};
+        nb::gil_scoped_release release;
+        AK_CALL(truncate_rays, in, grid, tables.data(), net, kept.data());
+    });
 }

@@ -3,34 +3,13 @@
 #include <algorithm>
 
 #include "common/threads.h"
-#include "hash_encoding/encode_block.h"
 #include "march/march_ray.h"
 #include "mlp/bf16_tile.h"
 #include "mlp/mlp_tile.h"
+#include "render/waves.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
-
-constexpr int kGroupRays = 512;
-constexpr int kWave = 2048;  // samples of a group that go through the field together
-constexpr int kFewest = 4, kMost = 16;  // samples of one ray in a wave: more are wasted where the ray ends within
-
-// Encodes points [count][3] into rows [count][64], level by level so that one level's table is in use at a time.
-void encode_rows(const float* points, int count, const GridShape& grid, const float* table, float* rows) {
-    Corners corners;
-    Vec position[3];
-    for (int64_t l = 0; l < grid.levels; ++l) {
-        const GridLevel& level = grid.level[l];
-        const float* entries = table + static_cast<int64_t>(level.first) * kFeatures;
-        for (int s = 0; s < count; s += kLanes) {
-            const int some = std::min(kLanes, count - s);
-            load_points(points + s * 3, some, position);
-            find_corners(position, level, grid.hash_mask, corners);
-            for (int i = 0; i < some; ++i)
-                store(rows + (s + i) * kWidth + l * kFeatures, interpolate(entries, corners, i));
-        }
-    }
-}
 
 struct RayState {
     RayWalk walk;
@@ -128,10 +107,7 @@ class GroupRenderer {
     }
 
     void accumulate(int count) {
-        for (int s = 0; s < count; s += kLanes) {
-            if (count - s < kLanes) std::fill(density_ + count, density_ + std::min(s + kLanes, kWave), 0.f);
-            store(density_ + s, exponential(load(density_ + s) * splat(-rays_.step)));
-        }
+        wave_passing(density_, count, rays_.step);
         for (int s = 0; s < count; ++s) {
             RayState& state = states_[owner_[s]];
             if (state.transmittance < options_.minimum_transmittance) continue;
@@ -192,11 +168,7 @@ void density_at(const EncodeInput& in, const GridShape& grid, const float* table
                 const int64_t start = begin + wave * kWave;
                 const int count = static_cast<int>(std::min<int64_t>(kWave, end - start));
                 encode_rows(in.points + start * 3, count, grid, tables + image * grid.table, rows);
-                std::fill(rows + count * kWidth, rows + (count + kTile) * kWidth, 0.f);
-                for (int first = 0; first < count; first += kTile) {
-                    density_tile(net, rows + first * kWidth, hidden);
-                    densities(hidden, std::min(kTile, count - first), density + start + first);
-                }
+                wave_densities(net, rows, count, hidden, density + start);
             }
         }
     }

@@ -7,10 +7,12 @@ import torch
 
 from avatarkit.ops import occupancy, reference
 from avatarkit.ops.composite import composite
-from avatarkit.ops.encode import HashGrid
+from avatarkit.ops.encode import HashGrid, hash_encode
 from avatarkit.ops.march import march
-from avatarkit.ops.mlp import FieldWeights
+from avatarkit.ops.mlp import FieldWeights, field_mlp
 from avatarkit.ops.render import render_rays
+from avatarkit.ops.sh import spherical_harmonics
+from avatarkit.ops.truncate import truncate
 from tests.ops.cases import CELLS, STEP, camera_rays, opaque_weights, random_offsets, relative_error, shell
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -65,6 +67,37 @@ def test_composites_and_gradients_agree_with_the_twin(samples: int, rays: int, d
         second = torch.autograd.grad(expected, wide, [gradient.double() for gradient in gradients])
         for a, b in zip(first, second, strict=True):
             assert relative_error(a, b) < 5e-4
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_truncation_keeps_what_the_composite_counts(size: int) -> None:
+    origins, directions = camera_rays(size)
+    samples = march(origins, directions, shell(), STEP, seed=2)
+    tables, weights = torch.randn(2, GRID.size) * 2, opaque_weights()
+    image_offsets = samples.ray_offsets[[0, size * size // 2, -1]]
+    features = hash_encode(samples.points, tables, image_offsets, GRID)
+    harmonics = spherical_harmonics(directions)
+    density, rgb = field_mlp(features, harmonics, samples.ray_offsets, weights)
+    whole = composite(density, rgb, samples.t, samples.ray_offsets, STEP, minimum_transmittance=0.05)
+    short = truncate(samples, tables, image_offsets, GRID, weights, STEP, 0.05)
+    counted = torch.zeros(size * size, dtype=torch.int64)
+    rays = torch.repeat_interleave(torch.arange(size * size), samples.ray_offsets.diff())
+    counted.index_add_(0, rays, (whole.weights > 0).long())
+    assert int((short.ray_offsets.diff() - counted).abs().sum()) <= 2  # on the bound, to rounding
+    kept = reference.truncate(
+        samples.points, samples.ray_offsets, tables, image_offsets, GRID, weights, STEP, 0.05
+    )
+    assert int((short.ray_offsets.diff() - kept).abs().sum()) <= 2
+    if size > 1:
+        assert 0.3 < short.t.numel() / samples.t.numel() < 0.95
+    places = torch.cat(
+        [
+            torch.arange(a, a + n)
+            for a, n in zip(samples.ray_offsets[:-1], short.ray_offsets.diff(), strict=True)
+        ]
+    )
+    assert torch.equal(short.points, samples.points[places])
+    assert torch.equal(short.t, samples.t[places])
 
 
 def test_samples_behind_an_opaque_one_get_nothing() -> None:

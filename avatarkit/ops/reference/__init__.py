@@ -9,6 +9,7 @@ from avatarkit.ops.reference import occupancy
 from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, spherical_harmonics
 from avatarkit.ops.reference.rays import composite, march, render_rays
 from avatarkit.ops.reference.tables import adam_blend, blend
+from avatarkit.ops.reference.truncate import truncate
 
 __all__ = [
     "adam_blend",
@@ -21,4 +22,5 @@ __all__ = [
     "occupancy",
     "render_rays",
     "spherical_harmonics",
+    "truncate",
 ]
