@@ -142,11 +142,16 @@ def _weighted(values: Tensor, mask: Tensor) -> float:
 def nearest_rows(
     features: Float, training: NDArray[np.int64], wanted: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """For each of ``wanted`` the member of ``training`` whose row of ``features`` [T, D] is closest."""
+    """For each of ``wanted`` the other member of ``training`` whose row of ``features`` [T, D] is closest.
+
+    A training frame is never its own neighbor (unless it is the only one), or it would be its own answer.
+    """
     chosen = np.empty(len(wanted), np.int64)
     known = features[training].astype(np.float64)
     for i, row in enumerate(wanted):
-        chosen[i] = training[int(np.argmin(((known - features[row]) ** 2).sum(1)))]
+        distance = ((known - features[row]) ** 2).sum(1)
+        distance[training == row] = np.inf
+        chosen[i] = training[int(np.argmin(distance))]
     return chosen
 
 

@@ -87,3 +87,5 @@ def test_the_nearest_frame_is_found_by_pose_and_by_expression() -> None:
     features = motion_features(rotation, translation, expression, eyes, training, rows)
     assert np.isnan(features[11]).all()
     assert nearest_rows(features, training, wanted).tolist() == [8, 2]
+    assert nearest_rows(features, training, np.array([2, 0])).tolist() == [0, 2]  # not itself
+    assert nearest_rows(features, np.array([3]), np.array([3])).tolist() == [3]
