@@ -31,10 +31,17 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     for path in (job.csv, job.sheet):
         if path is not None:
             scores.check_writable(path)
+    videos = job.track is None and _all_videos(job.inputs)
+    if videos and len(job.inputs) < 2:
+        raise UsageError(
+            f"nothing to compare {job.inputs[0]} with: give a second video, or an avatar and --track"
+        )
+    if job.track is None and not videos:
+        raise UsageError("an avatar is compared with a clip: name its track with --track FILE")
     evaluation, net = _evaluation(job, quiet)
     gallery = scores.Gallery(6) if job.sheet is not None else None
     with ExitStack() as stack:
-        if job.track is None and _all_videos(job.inputs):
+        if videos:
             details = _compare_videos(job, evaluation, gallery, quiet)
         else:
             details = contest.compare(job, stack, evaluation, gallery, quiet)
@@ -98,10 +105,6 @@ def _compare_videos(
     from avatarkit.metrics.evaluate import Truth
     from avatarkit.tracking.detectors import FaceMesh
 
-    if len(job.inputs) < 2:
-        raise UsageError(
-            f"nothing to compare {job.inputs[0]} with: give a second video, or an avatar and --track"
-        )
     infos = [probe(path) for path in job.inputs]
     first, count = infos[0], min(info.frames for info in infos)
     for info in infos[1:]:

@@ -106,8 +106,6 @@ def _rivals(job: Job, stack: ExitStack) -> list[_Rival]:
     from avatarkit.files.streams import STANDARD, input_path, spooled
     from avatarkit.methods.stage import Stage
 
-    if job.track is None:
-        raise UsageError("an avatar is compared with a clip: name its track with --track FILE")
     rivals = []
     paths = job.inputs or (STANDARD,)
     names = distinct(["avatar" if path == STANDARD else path.stem for path in paths])
