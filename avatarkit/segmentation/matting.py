@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -49,10 +52,11 @@ class SelfieMatter:
         self._network: Any = None
 
     def __enter__(self) -> SelfieMatter:
-        os.environ.setdefault("GLOG_minloglevel", "2")  # else it reports its delegates on standard error
-        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+        with _silenced():
+            from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
-        self._network = SelfieSegmentation(model_selection=0)
+            self._network = SelfieSegmentation(model_selection=0)
+            self(np.zeros((GRID, GRID, 3), np.uint8))  # the first run talks, too
         return self
 
     def __exit__(
@@ -66,6 +70,20 @@ class SelfieMatter:
             image = np.asarray(cv2.resize(image, (GRID, GRID), interpolation=cv2.INTER_AREA))
         mask = self._network.process(image).segmentation_mask
         return np.clip((np.asarray(mask, np.float32) - 0.1) / 0.8, 0, 1)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep the C++ start-up messages of mediapipe, which no user can act on, off standard error."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def edge_model(matte: Float, guide: Image) -> Float:

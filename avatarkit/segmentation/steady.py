@@ -100,14 +100,17 @@ class Steadier:
                 weight += agree
         share = 1 / weight
         return tuple(
-            cv2.convertScaleAbs(_times(total, share)) if layer.dtype == np.uint8 else _times(total, share)
+            np.asarray(_times(total, share) + 0.5, np.uint8)
+            if layer.dtype == np.uint8
+            else _times(total, share)
             for total, layer in zip(totals, center.layers, strict=True)
         )
 
 
 def _times(layer: NDArray[Any], weight: Float) -> Float:
     """[G, G, C] float32 ``layer`` times ``weight`` [G, G]."""
-    return np.asarray(cv2.multiply(layer.astype(np.float32), cv2.merge([weight] * layer.shape[2])))
+    product = cv2.multiply(layer.astype(np.float32), cv2.merge([weight] * layer.shape[2]))
+    return np.asarray(product).reshape(layer.shape)  # OpenCV drops a single channel's axis
 
 
 def _agreement(tolerance: float, distance: int, radius: int) -> Float:
@@ -119,4 +122,5 @@ def _agreement(tolerance: float, distance: int, radius: int) -> Float:
 
 def _warped(image: NDArray[Any], place: Float) -> NDArray[Any]:
     """``image`` read at ``place`` [G, G, 2] (x, y pixels), bilinear, edges repeated."""
-    return np.asarray(cv2.remap(image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    result = cv2.remap(image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(result).reshape(*place.shape[:2], *image.shape[2:])
