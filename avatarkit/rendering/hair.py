@@ -137,7 +137,7 @@ def bob(
     fine_edge = 0.4 + 0.6 * np.einsum("sk,sk->s", weight, scalp[triangle])[:, None]
     width = _widths(style, rng) * np.maximum(fine_edge, np.linspace(0, 1, style.points) * 1.2)
     strands = Strands.rooted(vertices, triangle, weight, grown, width, colors)
-    strands = replace(strands, outward=obstacle.outward(grown))
+    strands = replace(strands, outward=obstacle.outward(grown), rest=grown)
     x, y, z = np.moveaxis(grown, -1, 0)
     choking = ((z > -0.075) & (np.abs(x) < 0.052) & (y < -0.070)).any(
         1

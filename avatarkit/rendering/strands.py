@@ -26,6 +26,8 @@ class Strands:
     """[S, P, 3] linear albedo, occlusion by the other strands included."""
     outward: Array | None = None
     """[S, P, 3] rest normal of the hair's outer shape, for strands that move rigidly with the head."""
+    rest: Array | None = None
+    """[S, P, 3] rest points of such strands, which ``posed`` then returns as they are."""
 
     @classmethod
     def rooted(
@@ -47,6 +49,7 @@ class Strands:
     def chosen(self, which: NDArray[np.bool_] | slice) -> Strands:
         """Only some of the strands."""
         outward = None if self.outward is None else self.outward[which]
+        rest = None if self.rest is None else self.rest[which]
         return Strands(
             self.triangle[which],
             self.weight[which],
@@ -54,6 +57,7 @@ class Strands:
             self.width[which],
             self.color[which],
             outward,
+            rest,
         )
 
     def thinned(self, every: int, broader: float) -> Strands:
@@ -63,6 +67,8 @@ class Strands:
 
     def posed(self, vertices: Array) -> Array:
         """Points [S, P, 3] on the posed mesh."""
+        if self.rest is not None:
+            return self.rest
         root, frame = _frames(vertices, self.triangle, self.weight)
         points: Array = root[:, None] + self.local @ np.swapaxes(frame, 1, 2)
         return points

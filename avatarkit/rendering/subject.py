@@ -96,7 +96,7 @@ class DemoSubject:
                 face, _, _ = raster.rasterize(torch.from_numpy(pixels), torch.from_numpy(triangles), 512, 512)
                 strand = (face.numpy().reshape(-1).astype(np.int64) - len(head.triangles)) // per_strand
                 pixels_seen = np.bincount(strand[strand >= 0], minlength=count)
-                seen |= pixels_seen >= 2
+                seen |= pixels_seen >= 4
         return full.chosen(seen)
 
     def render(self, pose: Pose, camera: Camera, background: Array) -> NDArray[np.uint8]:
