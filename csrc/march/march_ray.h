@@ -78,6 +78,7 @@ class RayWalk {
     RayWalk(const float* origin, const float* direction, const OccupancyGrid& grid, float step, float shift)
         : step_(step), inverse_step_(1.f / step), shift_(shift) {
         const float cells = static_cast<float>(grid.cells());
+        float reach = 1.7321f;  // a little over the cube's diagonal
         near_ = 0.f;
         far_ = INFINITY;
         for (int axis = 0; axis < 3; ++axis) {
@@ -90,7 +91,10 @@ class RayWalk {
             direction_[axis] = d * cells;
             inverse_[axis] = inverse / cells;
             ahead_[axis] = d > 0.f ? -1 : 0;
+            // Directions that are no unit vectors must not make endless rays, nor numbers that are none.
+            if (!std::isfinite(origin[axis] + d)) reach = -1.f;
         }
+        far_ = std::min(far_, near_ + reach);
     }
 
     // Moves to the next sample and gives its distance; false when the ray has left the cube.

@@ -46,6 +46,17 @@ def test_rays_that_meet_nothing_have_no_samples() -> None:
     assert march(origins, directions, empty, STEP).t.numel() == 0
 
 
+def test_senseless_rays_come_to_an_end() -> None:
+    origins = torch.full((4, 3), 0.5)
+    directions = torch.tensor(
+        [[0.0, 0.0, 0.0], [torch.nan, 0.0, 1.0], [0.0, torch.inf, 0.0], [0.0, 1e-12, 0.0]]
+    )
+    everywhere = torch.full((CELLS**3 // 8,), 255, dtype=torch.uint8)
+    value = march(origins, directions, everywhere, STEP)
+    truth = reference.march(origins, directions, everywhere, STEP, 1024, None)
+    assert value.ray_offsets.diff().tolist() == truth[0].diff().tolist() == [512, 0, 0, 512]
+
+
 @pytest.mark.parametrize("distortion", [False, True])
 @pytest.mark.parametrize(("samples", "rays"), [(0, 4), (1, 1), (3000, 200), (70_001, 4096)])
 def test_composites_and_gradients_agree_with_the_twin(samples: int, rays: int, distortion: bool) -> None:

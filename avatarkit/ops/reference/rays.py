@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from avatarkit.ops.mlp import FieldWeights
 
 
+# A little over the diagonal of the unit cube.
+DIAGONAL = 1.7321
+
+
 def hashed(value: Tensor) -> Tensor:
     """A well-mixed 32-bit hash of int64 values below 2^32 (Wellons, "lowbias32", 2018)."""
     mask = 0xFFFFFFFF
@@ -44,12 +48,16 @@ def march(
     low, high = (0.0 - origins) * inverse, (1.0 - origins) * inverse
     near = torch.minimum(low, high).amax(-1).clamp(min=0.0)
     far = torch.maximum(low, high).amin(-1)
+    # Directions that are no unit vectors must not make endless rays, nor numbers that are none.
+    far = torch.minimum(far, near + DIAGONAL)
+    finite = (origins + directions).isfinite().all(-1)
+    near, far = near.where(finite, 0.0), far.where(finite, -1.0)
     longest = float((far - near).amax()) if rays else 0.0
     steps = max(math.ceil(longest / step), 0)
     count = torch.arange(steps, device=device, dtype=origins.dtype)
     t = near[:, None] + (count[None] + jitter(rays, seed).to(near)[:, None]) * step
     points = origins[:, None] + t[..., None] * directions[:, None]
-    cell = (points * cells).floor().clamp(0, cells - 1).long()
+    cell = (points.nan_to_num() * cells).floor().clamp(0, cells - 1).long()
     index = cell[..., 0] + cells * (cell[..., 1] + cells * cell[..., 2])
     occupied = (bitfield.long()[index >> 3] >> (index & 7)) & 1
     keep = (occupied == 1) & (t < far[:, None])
