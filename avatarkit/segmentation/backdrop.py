@@ -31,7 +31,7 @@ class Backdrop:
     """Per-pixel background of a clip on the work grid, learned from sample frames; silent where nothing is known."""
 
     def __init__(self, samples: Sequence[Sample] = ()) -> None:
-        self.color = np.zeros((GRID, GRID, 3), np.float32)
+        self.color = np.zeros((GRID, GRID, 3), np.uint8)
         self.known = np.zeros((GRID, GRID), np.float32)
         if len(samples) < FEWEST:
             return
@@ -40,13 +40,15 @@ class Backdrop:
         images[~clear] = np.nan
         enough = clear.sum(0) >= FEWEST
         images[:, ~enough] = 0  # an all-NaN median warns
-        self.color = np.nanmedian(images, 0).astype(np.float32)
-        spread = np.nanmedian(np.abs(images - self.color).max(-1), 0)
+        median = np.nanmedian(images, 0)
+        self.color = (median + 0.5).astype(np.uint8)
+        spread = np.nanmedian(np.abs(images - median).max(-1), 0)
         self.known = (enough & (spread < STEADY)).astype(np.float32)
 
     def corrected(self, image: Image, matte: Float) -> Float:
         """``matte`` [GRID, GRID] with what has the background's color at its uncertain edge taken away."""
-        apart = cv2.blur(np.abs(image - self.color).max(-1), (3, 3))
+        r, g, b = cv2.split(cv2.absdiff(image, self.color))
+        apart = cv2.blur(cv2.max(cv2.max(r, g), b), (3, 3)).astype(np.float32)
         same = self.known * np.clip((OTHER - apart) / (OTHER - SAME), 0, 1)
         # Well inside, the network is right: skin or hair before a wall of its own color stays.
         doubt = 1 - cv2.erode(matte, np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8))

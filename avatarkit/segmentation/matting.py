@@ -95,17 +95,22 @@ def edge_model(matte: Float, guide: Image) -> Float:
     only print the texture of face and background into the matte.
     """
     size = (2 * RADIUS + 1, 2 * RADIUS + 1)
+    reach = np.ones(size, np.uint8)
+    inside, outside = cv2.erode(matte, reach) > SURE, cv2.dilate(matte, reach) < 1 - SURE
+    certain = inside | outside
     rgb = guide.astype(np.float32) / 255
     r, g, b = cv2.split(rgb)
-    means = cv2.blur(rgb, size)
-    mean = cv2.blur(matte, size)
-    mr, mg, mb = cv2.split(means)
-    # Covariances of the guide's channels, and of each with the matte.
-    rr, gg, bb = cv2.split(cv2.blur(rgb * rgb, size) - means * means + EPSILON)
-    rg, gb, br = cv2.split(
-        cv2.blur(cv2.merge([r * g, g * b, b * r]), size) - cv2.merge([mr * mg, mg * mb, mb * mr])
-    )
-    pr, pg, pb = cv2.split(cv2.blur(rgb * matte[..., None], size) - means * mean[..., None])
+    # Means of the guide, the matte, and their products; what is left of the products are the covariances.
+    means = cv2.blur(cv2.merge([r, g, b, matte]), size)
+    squares = cv2.blur(rgb * rgb, size)
+    mixed = cv2.blur(cv2.merge([r * g, g * b, b * r]), size)
+    shared = cv2.blur(rgb * matte[..., None], size)
+    # Only windows that reach the uncertain band are solved.
+    there = np.flatnonzero(cv2.dilate((~certain).astype(np.uint8), reach))
+    mr, mg, mb, mean = _picked(means, there)
+    rr, gg, bb = _picked(squares, there) - np.stack([mr * mr, mg * mg, mb * mb]) + EPSILON
+    rg, gb, br = _picked(mixed, there) - np.stack([mr * mg, mg * mb, mb * mr])
+    pr, pg, pb = _picked(shared, there) - np.stack([mr * mean, mg * mean, mb * mean])
     # The inverse of the symmetric 3 x 3 covariance by its adjugate.
     i11, i12, i13 = gg * bb - gb * gb, gb * br - rg * bb, rg * gb - gg * br
     i22, i23, i33 = rr * bb - br * br, rg * br - rr * gb, rr * gg - rg * rg
@@ -113,12 +118,18 @@ def edge_model(matte: Float, guide: Image) -> Float:
     ar = (i11 * pr + i12 * pg + i13 * pb) / determinant
     ag = (i12 * pr + i22 * pg + i23 * pb) / determinant
     ab = (i13 * pr + i23 * pg + i33 * pb) / determinant
-    model = cv2.blur(cv2.merge([ar, ag, ab, mean - ar * mr - ag * mg - ab * mb]), size)
-    reach = np.ones(size, np.uint8)
-    inside, outside = cv2.erode(matte, reach) > SURE, cv2.dilate(matte, reach) < 1 - SURE
-    model[inside | outside] = 0
-    model[inside, 3] = 1
-    return np.asarray(model)
+    model = np.zeros_like(means)
+    model.reshape(-1, 4)[there] = np.stack([ar, ag, ab, mean - ar * mr - ag * mg - ab * mb], -1)
+    uncertain = np.flatnonzero(~certain)
+    result = np.zeros_like(means)
+    result[..., 3] = inside
+    result.reshape(-1, 4)[uncertain] = np.take(cv2.blur(model, size).reshape(-1, 4), uncertain, 0)
+    return result
+
+
+def _picked(layers: Float, there: NDArray[np.int64]) -> Float:
+    """[C, N] the pixels ``there`` (flat indices) of [H, W, C]."""
+    return np.ascontiguousarray(np.take(layers.reshape(-1, layers.shape[2]), there, 0).T)
 
 
 def applied(model: Float, guide: Image) -> Gray:
