@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from avatarkit.rendering.demo_clip import TrackingError
 
 FPS = 25.0
+_TELLING = ("jawOpen", "eyeBlinkLeft", "mouthSmileLeft", "browInnerUp")
+"""Expressions whose own correlation is printed beside the median."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,13 @@ def _judge(paths: Paths) -> TrackingError:
 
 
 def _tell(error: TrackingError, quiet: bool) -> None:
+    shown = [f"{n} {error.correlations[n]:.2f}" for n in _TELLING if n in error.correlations]
+    medians = (
+        f"rotation {error.rotation_degrees:.2f} degrees, coefficients r {error.coefficient_r:.2f}, "
+        f"landmarks {error.landmark_pixels:.2f} px"
+    )
     console.note(
-        f"tracking error against the truth over {error.frames} frames: rotation {error.rotation_degrees:.2f} degrees, "
-        f"coefficients r {error.coefficient_r:.2f}, landmarks {error.landmark_pixels:.2f} px (medians)",
-        quiet,
+        f"against the truth, {error.frames} frames, medians: {medians}; r of {', '.join(shown)}", quiet
     )
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from avatarkit.rendering.noise import noise
 from avatarkit.rendering.strands import Array
 
+_STITCH = (0.0042, 0.0034)
+"""Width and height of a stitch, meters."""
 _YARN = np.array([0.026, 0.055, 0.082], np.float32)
 
 
@@ -23,6 +25,8 @@ class Sweater:
     """[F, 3]"""
     color: Array
     """[N, 3] linear albedo."""
+    stitch: Array
+    """[N, 2] where on the knitting a vertex lies: wales around, courses down; 0 on the collar, which has its ribs."""
 
 
 def sweater(
@@ -59,9 +63,35 @@ def sweater(
     right = (column + 1) % columns
     a, b = row * columns + column, row * columns + right
     triangles = np.concatenate([np.stack([a, a + columns, b], 1), np.stack([b, a + columns, b + columns], 1)])
+    grid = flat.reshape(len(points), columns, 3)
     return Sweater(
-        flat.astype(np.float32), triangles.astype(np.int32), _color(flat, len(collar_rows), columns)
+        flat.astype(np.float32),
+        triangles.astype(np.int32),
+        _color(flat, len(collar_rows), columns),
+        _stitches(grid, turn, spine, len(collar_rows) + 2),
     )
+
+
+def _stitches(grid: Array, turn: Array, spine: Array, first: int) -> Array:
+    """Wale and course [rows * columns, 2]; counted from the back to both sides, so that no seam shows in front."""
+    radius = np.hypot(grid[..., 0] - spine[0], grid[..., 2] - spine[1])
+    wale = np.abs(turn - np.pi) * radius / _STITCH[0]
+    course = np.cumsum(np.linalg.norm(np.diff(grid, axis=0, prepend=grid[:1]), axis=2), axis=0) / _STITCH[1]
+    stitch = np.stack([wale, course - course[first]], 2)
+    stitch[:first] = 0
+    return stitch.reshape(-1, 2).astype(np.float32)
+
+
+def knit(size: int = 48) -> Array:
+    """One stocking stitch [size, size, 1] as relief in about [0.5, 1.15]: two strands that lean into a V."""
+    v, u = (np.mgrid[:size, :size] + 0.5) / size
+    relief = np.zeros((size, size))
+    for side in (-1.0, 1.0):
+        for shift in (-1.0, 0.0, 1.0):
+            x = u - 0.5 - side * 0.25
+            y = v - 0.5 + shift + side * x * 1.5
+            relief = np.maximum(relief, np.exp(-((x / 0.19) ** 4) - (y / 0.44) ** 4))
+    return (0.50 + 0.65 * relief)[..., None].astype(np.float32)
 
 
 def _profile(surface: Array, spine: Array, turn: Array, height: Array) -> Array:

@@ -47,6 +47,7 @@ class DemoSubject:
         obstacle = hair.Obstacle(rest[outside], normals[outside])
         full = hair.bob(rest, normals, head.triangles, hairy, obstacle, seed=seed)
         self.sweater = cloth.sweater(rest[head.region_mask(*(n for n in head.region_names if n in _BUST))])
+        self.knit = torch.from_numpy(cloth.knit())
         self.hair = self._seen(full)
         self.hulls = full.thinned(30, 20.0)  # a few broad locks cast the hair's shadow
         self.brows = hair.brows(head, seed)
@@ -139,8 +140,18 @@ class DemoSubject:
         wool = self.sweater.color * light.diffuse[len(posed) :]
         colors = np.concatenate([np.zeros((len(posed), 3)), wool, ribbon_colors]).astype(np.float32)
         image[rest, :3] = _gathered(torch.from_numpy(colors), self.triangles, flat[rest], share[rest])
+        wool_faces = faces + len(self.sweater.triangles)
+        self._knit(image, torch.nonzero((flat >= faces) & (flat < wool_faces))[:, 0], flat, share)
         image[:, 3] = (flat >= 0).float()
         return _developed(image, size, background)
+
+    def _knit(self, image: Tensor, where: Tensor, flat: Tensor, share: Tensor) -> None:
+        """Stitches over the sweater's pixels, by the fractional parts of their place on the knitting."""
+        triangles = torch.from_numpy(self.sweater.triangles)
+        face = flat[where] - len(self.head.triangles)
+        place = _gathered(torch.from_numpy(self.sweater.stitch), triangles, face, share[where])
+        relief = raster.texture(self.knit, place - place.floor())
+        image[where, :3] *= torch.where(place[:, 1:] > 0, relief, torch.ones(()))
 
     def _shade_head(
         self, image: Tensor, where: Tensor, flat: Tensor, share: Tensor, light: lighting.Irradiance, normals: Array,
@@ -262,7 +273,8 @@ def studio_background(camera: Camera) -> Array:
     x, y = x / camera.width - 0.56, y / camera.height - 0.42
     glow = np.exp(-(x * x / 0.20 + y * y / 0.28))[..., None]
     dark, bright = np.array([0.055, 0.066, 0.082]), np.array([0.235, 0.258, 0.285])
-    backdrop: Array = (dark + (bright - dark) * glow).astype(np.float32)
+    grain = np.random.default_rng(0).normal(1, 0.012, (camera.height, camera.width, 1))  # against banding
+    backdrop: Array = ((dark + (bright - dark) * glow) * grain).astype(np.float32)
     return backdrop
 
 
