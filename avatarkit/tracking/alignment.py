@@ -56,7 +56,10 @@ class FaceAlignment:
 
 
 def spread(points: NDArray[np.float32]) -> Face:
-    """A face from 68 points [68, 3] (pixel indices, x, y and relative depth towards the back)."""
+    """A face from 68 points [68, 3]: x and y as pixel indices, depth with either sign, nose nearer than ears."""
+    points = points.copy()
+    if points[30, 2] > points[[0, 16], 2].mean():
+        points[:, 2] *= -1
     full = np.full((COUNT, 3), np.nan, np.float32)
     full[list(MESH_OF_68)] = points + np.array([0.5, 0.5, 0.0], np.float32)  # pixel centers at integer + 0.5
     return Face(full)

@@ -56,6 +56,10 @@ class Basis:
         shift = [(neutral - self.neutral)[list(lids)].mean(0) for lids in (EYE_LEFT, EYE_RIGHT)]
         return replace(self, neutral=neutral, shapes=shapes, eyes=(self.eyes + shift).astype(np.float32))
 
+    def distance_from(self, other: Basis) -> float:
+        """RMS distance of the two neutral faces in solver units."""
+        return float(np.sqrt(np.square((self.neutral - other.neutral) / other.unit).sum(1).mean()))
+
     @cached_property
     def detail(self) -> Float:
         """[P] weights of landmarks for expressions: lids and lips carry most of the meaning, the oval the least.

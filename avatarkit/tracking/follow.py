@@ -168,7 +168,7 @@ class Chooser:
     def _by_place(self, faces: list[Face]) -> Face | None:
         assert self._last is not None
         x, y, size = self._last
-        reach = 0.5 * size * (1 + self._missing)
+        reach = 0.5 * size * min(1 + self._missing, 3)
 
         def far(face: Face) -> float:
             return float(np.hypot(face.box[0] - x, face.box[1] - y))

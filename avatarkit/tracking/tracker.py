@@ -77,6 +77,8 @@ def track(source: Path, options: TrackOptions | None = None, progress: Progress 
         progress.to(round(count * (0.6 + 0.4 * share)), count, phase="solving")
 
     person = fit_person(template, observed, settings, lambda share: report(0.7 * share))
+    if person.distance_from(template) > LARGEST_OFFSET:
+        raise NoFaceError(f"{info.path}: what was found is no human face: give a clip that shows a person's")
     motion = solve_motion(person, observed, settings, lambda share: report(0.7 + 0.3 * share))
     good = _usable(motion, person, info.path)
     result = _assembled(info, head, person, motion, points, rows, good, intrinsics, seen, options)
@@ -132,6 +134,9 @@ def _sightings(info: video.VideoInfo, options: TrackOptions, progress: Progress)
     return seen
 
 
+LARGEST_OFFSET = 6.0
+"""RMS difference of a face from the template, in percents of the distance between the eyes, above which it is no
+person's: people lie between 2.5 and 4.5, a cartoon child at 4.8, a dog in which the detector sees a face at 7."""
 LARGEST_ERROR = 5.0
 """Median landmark error of a frame, in percents of the distance between the eyes, above which it is not believed."""
 

@@ -1,0 +1,140 @@
+"""Choosing a face, finding cuts, reading ahead: with a detector that returns what the test puts in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from avatarkit.tracking.detectors import Face
+from avatarkit.tracking.follow import FORGET, Chooser, Cutter, follow
+
+
+def face(x: float, y: float, size: float = 40.0) -> Face:
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (478, 3)).astype(np.float32) * size
+    return Face(points + np.array([x, y, 0], np.float32))
+
+
+class Scripted:
+    """Gives the faces of a list, one entry per frame."""
+
+    name = "scripted"
+
+    def __init__(self, script: list[list[Face]], log: list[str]) -> None:
+        self.script, self.log, self.row = script, log, 0
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        found = self.script[self.row]
+        self.row += 1
+        return found
+
+    def reset(self) -> None:
+        self.log.append(f"reset {self.row}")
+
+    def close(self) -> None:
+        self.log.append("close")
+
+
+def frames(count: int, levels: list[float] | None = None):
+    random = np.random.default_rng(1)
+    for t in range(count):
+        level = 100.0 if levels is None else levels[t]
+        yield 2 * t, np.clip(random.normal(level, 5, (64, 96, 3)), 0, 255).astype(np.uint8)
+
+
+def run(script, rule="largest", levels=None, people=1):
+    log: list[str] = []
+    row = {"n": 0}
+
+    def opened(most: int) -> Scripted:
+        log.append(f"open {most}")
+        detector = Scripted(script, log)
+        detector.row = row["n"]
+        return detector
+
+    def report(done: int) -> None:
+        row["n"] = done
+
+    return follow(frames(len(script), levels), opened, lambda image: people, rule, report), log
+
+
+def center(seen, t: int) -> float:
+    return float(seen.points[t][:, 0].mean())
+
+
+def test_one_person_is_followed_with_one_face_looked_for():
+    seen, log = run([[face(20 + t, 30)] for t in range(6)])
+    assert seen.frame == [0, 2, 4, 6, 8, 10]
+    assert log == ["open 1", "close"]
+    assert seen.cuts == []
+    assert seen.linked().tolist() == [False, True, True, True, True, True]
+
+
+def test_several_people_widen_the_search_and_the_largest_is_kept():
+    small, large = face(20, 30, 30), face(70, 30, 50)
+    seen, log = run([[small, large], [large, small], [small, large]], people=2)
+    assert log[:3] == ["open 1", "close", "open 4"]
+    assert seen.people == 2
+    assert all(abs(center(seen, t) - 70) < 5 for t in range(3))
+
+
+def test_the_chosen_one_is_kept_though_another_grows():
+    script = [[face(20, 30, 40), face(70, 30, 30 + 6 * t)] for t in range(8)]
+    seen, _ = run(script, people=2)
+    assert all(abs(center(seen, t) - 20) < 5 for t in range(8))
+
+
+@pytest.mark.parametrize(("rule", "x"), [("1", 15), ("2", 50), ("3", 80), ("center", 50)])
+def test_rules(rule, x):
+    three = [face(50, 32, 20), face(80, 32, 30), face(15, 32, 25)]
+    chosen = Chooser(rule).choose(three, 96, 64)
+    assert chosen is not None
+    assert abs(float(chosen.points[:, 0].mean()) - x) < 3
+
+
+def test_a_number_beyond_the_faces_there_are_chooses_none():
+    assert Chooser("3").choose([face(10, 10), face(50, 10)], 96, 64) is None
+
+
+def test_a_lost_face_is_not_replaced_at_once_but_after_a_while():
+    here, there = face(15, 30), face(80, 30)
+    script = [[here]] + [[there]] * (FORGET + 4)
+    seen, _ = run(script)
+    missing = [bool(np.isnan(p).all()) for p in seen.points]
+    assert missing[1 : FORGET + 1] == [True] * FORGET
+    assert not missing[-1]
+    assert not seen.linked()[-1 - missing[::-1].index(True) + 1]
+
+
+def test_a_cut_resets_the_detector_and_the_choice():
+    levels = [100.0] * 10 + [160.0] * 5
+    seen, log = run([[face(15, 30)]] * 10 + [[face(80, 30)]] * 5, levels=levels)
+    assert seen.cuts == [10]
+    assert "reset 10" in log
+    assert abs(center(seen, 10) - 80) < 5
+    assert not seen.linked()[10]
+
+
+def test_a_leap_of_the_face_is_a_cut_although_the_picture_is_the_same():
+    seen, _ = run([[face(30, 30)]] * 5 + [[face(44, 30)]] * 5)
+    assert seen.cuts == [5]
+
+
+def test_steady_change_is_no_cut():
+    cutter = Cutter()
+    levels = list(100 + 12 * np.arange(12)) + list(232 - 12 * np.arange(12))
+    assert not any(cutter.cut(image) for _, image in frames(24, levels))
+
+
+def test_errors_of_the_reader_arrive():
+    def broken():
+        yield from frames(3)
+        raise RuntimeError("broken at 3")
+
+    with pytest.raises(RuntimeError, match="broken at 3"):
+        follow(
+            broken(),
+            lambda most: Scripted([[face(20, 30)]] * 9, []),
+            lambda image: 1,
+            "largest",
+            lambda n: None,
+        )
