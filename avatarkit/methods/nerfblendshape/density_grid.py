@@ -99,19 +99,18 @@ class DensityGrid:
     def final(self, field: Field, tables: BlendTables, probes: Tensor) -> Tensor:
         """[CELLS^3 / 8] bits of eq. 9 over ``probes`` [P, K], widened by a cell for poses that training never saw.
 
-        Only cells in and around those found dense during training are evaluated.
+        Only cells in and around those found dense during training are evaluated, and only until one probe
+        finds them dense, since nothing but that bit is kept of the maximum.
         """
-        around = unpack(dilate(self.dense))
         allowed = torch.zeros(CELLS**3, dtype=torch.bool)
         allowed[self.allowed] = True
-        cells = (around & allowed).nonzero()[:, 0]
-        found = torch.zeros(len(cells))
+        cells = (unpack(dilate(self.dense)) & allowed).nonzero()[:, 0]
+        dense = torch.zeros(CELLS**3)
         for probe in probes:
-            density = self._density(field, tables.blend(probe[None]), cells, None)
-            torch.maximum(found, density, out=found)
-        density = torch.zeros(CELLS**3)
-        density[cells] = found
-        return dilate(pack(density, self.threshold))
+            found = self._density(field, tables.blend(probe[None]), cells, None) > self.threshold
+            dense[cells[found]] = 1.0
+            cells = cells[~found]
+        return dilate(pack(dense, 0.5))
 
     @staticmethod
     def _density(field: Field, table: Tensor, cells: Tensor, generator: torch.Generator | None) -> Tensor:

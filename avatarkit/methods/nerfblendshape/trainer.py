@@ -27,8 +27,8 @@ from avatarkit.ops.tables import AdamOptions, BlendTables
 LEVELS, FEATURES = 16, 4
 # Uniform distribution of the tables at the start (Gao et al. 2022, table 1).
 INITIAL = 1e-4
-# Share of the iterations over which the learning rates rise at the start.
-WARM_UP = 100
+# Iterations over which the learning rates rise at the start, at most, and their largest share of all.
+WARM_UP, WARM_UP_SHARE = 100, 0.05
 BETAS, EPSILON = (0.9, 0.99), 1e-15
 HULL_FRAMES = 24
 
@@ -170,7 +170,8 @@ class Trainer:
 
     def _descend(self, tables: Tensor, coefficients: Tensor, share: float) -> None:
         config = self.config
-        decay = config.learning_rate_end ** min(share, 1.0) * min(1.0, (self.step + 1) / WARM_UP)
+        rise = max(min(WARM_UP, WARM_UP_SHARE * config.steps), 1.0)
+        decay = config.learning_rate_end ** min(share, 1.0) * min(1.0, (self.step + 1) / rise)
         self.optimizer.param_groups[0]["lr"] = config.learning_rate_network * decay
         self.optimizer.step()
         options = AdamOptions(

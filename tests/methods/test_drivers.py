@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avatarkit.files.errors import UsageError
+from avatarkit.heads.arkit import INDEX
+from avatarkit.methods.nerfblendshape import config
+from avatarkit.methods.nerfblendshape.density_grid import probes
+from avatarkit.methods.nerfblendshape.drivers import TURN_UNIT, Drivers
+from avatarkit.methods.registry import Drive
+from tests.methods import synthetic
+
+
+def test_drivers_are_the_active_coefficients_and_the_turn(tmp_path: Path) -> None:
+    track = synthetic.make(tmp_path, frames=30)
+    drivers = Drivers.of(track, np.arange(30), most=52, pose=True)
+    assert len(drivers) == 5
+    weights = drivers.weights(track.expression, track.rotation)
+    column = drivers.columns.index(INDEX["jawOpen"])
+    np.testing.assert_allclose(weights[:, column], track.expression[:, INDEX["jawOpen"]])
+    # The head turns about y by 14 sin(.23 t) degrees, up to its mean.
+    yaw = np.radians(14 * np.sin(np.arange(30) * 0.23)) / TURN_UNIT
+    assert np.corrcoef(weights[:, 3], yaw)[0, 1] > 0.99
+    again = Drivers.from_header(list(track.expression_names), json.loads(json.dumps(drivers.header())))
+    np.testing.assert_allclose(again.weights(track.expression, track.rotation), weights, atol=1e-6)
+    # A head turned further than ever seen drives the bases no further.
+    far = synthetic.Rotation.from_euler("Y", 70, degrees=True).as_matrix().astype(np.float32)
+    drive = replace(Drive.of(track, 0), rotation=track.rotation[0] @ far)
+    assert np.abs(drivers.of_drive(drive)[0, 2:]).max() <= np.abs(weights[:, 2:]).max() + 1e-6
+
+
+def test_probes_are_those_of_equation_9() -> None:
+    weights = torch.tensor([[0.2, -0.5], [0.7, 0.3], [0.1, 0.0]])
+    found = probes(weights)
+    assert found[:4].tolist() == [
+        pytest.approx([0, 0]),
+        pytest.approx([0.7, 0]),
+        pytest.approx([0, 0.3]),
+        pytest.approx([0.1, 0]),
+    ]
+    assert found[4].tolist() == pytest.approx([0, -0.5])
+    assert torch.equal(found[-3:], weights)
+
+
+def test_options_are_checked_in_one_line() -> None:
+    assert config.make().preset == "fast" and config.make("repro").images == 1
+    assert config.make("paper").basis_levels == 16 and config.make("paper", finest=512).finest == 512
+    for wrong in (
+        {"preset": "quick"}, {"rays": 1}, {"holdout": 0.95}, {"bogus": 1}, {"coarsest": 200, "finest": 100},
+        {"images": 64, "rays": 32}, {"device": "tpu"},
+    ):  # fmt: skip
+        with pytest.raises(UsageError) as error:
+            config.make(**wrong)
+        assert "\n" not in str(error.value)
