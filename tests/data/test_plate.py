@@ -128,7 +128,7 @@ def test_the_torso_layer_goes_on_behind_the_head(segmented: Track, clip_of_a_per
     nothing = cv2.dilate((head | neck | shirt).astype(np.uint8), np.ones((9, 9))) == 0
     assert alpha[nothing].max() < 8
     # The neck that the head matte took is still there, and goes on upwards behind the chin, skin-colored.
-    column = layer[56:76, at(t)]
+    column = layer[60:76, at(t)]
     assert column[:, 3].min() > 200
     assert np.abs(column[:, :3].astype(int) - NECK).max() < 45
     below = layer[78, at(t)]
