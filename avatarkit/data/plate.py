@@ -213,9 +213,14 @@ def _grain(plate: Float, frame: Image, clear: NDArray[np.bool_]) -> Float:
 
 
 def _grown(matte: Image, share: float) -> Image:
-    radius = max(1, round(share * max(matte.shape)))
+    """[H, W] maximum of ``matte`` within ``share`` of the longer side; at a coarse resolution, for speed."""
+    height, width = matte.shape
+    scale = min(1.0, 256 / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    radius = max(1, round(share * max(size)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.dilate(matte, kernel))
+    grown = cv2.dilate(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), kernel)
+    return np.asarray(cv2.resize(grown, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def _with_whole_matte(track: Track) -> NDArray[np.int64]:
