@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from avatarkit import __version__
@@ -60,14 +61,18 @@ class Clip:
             pose = Pose(p.expression[t], p.neck[t], p.eyes[t], self.rotation[t], self.translation[t])
             return subject.render(pose, self.camera, background)
 
-        with ThreadPoolExecutor(workers, initializer=_alone) as pool:
-            waiting: deque[Future[NDArray[np.uint8]]] = deque()
-            for t in range(len(p)):
-                waiting.append(pool.submit(draw, t))
-                if len(waiting) > 2 * workers:
+        before = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(workers, initializer=_alone) as pool:
+                waiting: deque[Future[NDArray[np.uint8]]] = deque()
+                for t in range(len(p)):
+                    waiting.append(pool.submit(draw, t))
+                    if len(waiting) > 2 * workers:
+                        yield waiting.popleft().result()
+                while waiting:
                     yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        finally:
+            torch.set_num_threads(before)
 
     def truth(self, head: HeadModel, video: dict[str, Any]) -> Track:
         """What a perfect tracker would find; ``video`` is the clip's entry in the track's meta."""
@@ -107,7 +112,8 @@ class Clip:
 
 
 def _alone() -> None:
-    """Kernels called from this thread use no further threads."""
+    """Kernels and torch operations called from this thread use no further threads."""
+    torch.set_num_threads(1)
     native = module()
     if native is not None:
         native.set_threads(1)
