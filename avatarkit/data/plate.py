@@ -139,10 +139,11 @@ def _body(
     low = np.arange(person.shape[0])[:, None] > chin[1] - 0.05 * tall
     hanging = (labels == Label.HAIR) & (head < 0.5 * person)
     found = (labels == Label.TORSO) | (low & (hanging | (labels == Label.NECK))) | (around & (person > 0.5))
-    # Specks are slips of the labels, no torso.
+    # What is small or floats beside the face is a slip of the labels, no torso.
     _, parts, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8))
-    large = stats[:, cv2.CC_STAT_AREA] > (0.1 * tall) ** 2
-    found &= large[parts]
+    lowest = stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
+    deep = min(chin[1] + 0.08 * tall, person.shape[0] - 1)
+    found &= ((stats[:, cv2.CC_STAT_AREA] > (0.1 * tall) ** 2) & (lowest > deep))[parts]
     reach = max(1, round(0.02 * tall))
     near = cv2.dilate(found.astype(np.float32), np.ones((2 * reach + 1, 2 * reach + 1)))
     return np.asarray(cv2.blur(near, (2 * reach + 1, 2 * reach + 1)))

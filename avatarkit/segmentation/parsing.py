@@ -23,6 +23,8 @@ SKIN, HAIR, CLOTH, OTHER = range(4)
 CLASSES = 4
 MAP, REACH = 128, 0.26
 """Side of a location map in cells, and half its side in meters around the head's center."""
+SHOULDERS = -0.10
+"""Meters on the location map (up from its middle): lower than this clothes must reach."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class MeshParser:
                 posterior = self._posterior(sample, i)
                 rooted, loose = _roots(posterior, sample)
                 hair += _onto_map(np.dstack([rooted, rooted | loose]).astype(np.float32), sample)
-                posterior = _without_loose_hair(posterior, loose, sample)
+                posterior = _without_floating_clothes(_without_loose_hair(posterior, loose, sample), sample)
                 weighted = posterior * w[..., None]
                 self.colors.see(i, _exemplary(sample, weighted))
                 place += _onto_map(weighted, sample)
@@ -110,7 +112,8 @@ class MeshParser:
         _, loose = _roots(posterior, sample)
         to_map = compose(sample.frame_to_grid, inverse(_to_map(sample.face)))
         loose &= resample(self.hanging, to_map, GRID) < 0.5
-        return cv2.GaussianBlur(_without_loose_hair(posterior, loose, sample), (0, 0), 0.8)
+        posterior = _without_floating_clothes(_without_loose_hair(posterior, loose, sample), sample)
+        return cv2.GaussianBlur(posterior, (0, 0), 0.8)
 
     def _posterior(self, sample: Sample, index: NDArray[np.int32]) -> Float:
         belief = self.colors.likelihood(index) * self._prior(sample)
@@ -202,6 +205,23 @@ def _without_loose_hair(posterior: Float, loose: NDArray[np.bool_], sample: Samp
     for there, c in ((loose & oval, SKIN), (loose & ~oval, CLOTH)):
         result[..., c][there] += result[..., HAIR][there]
     result[..., HAIR][loose] = 0
+    return result
+
+
+def _without_floating_clothes(posterior: Float, sample: Sample) -> Float:
+    """``posterior`` with clothes that do not reach down to the shoulders turned into hair: what looks like clothes
+    beside the face is background seen through loose hair."""
+    _, v = coordinates(compose(sample.face.to_head, inverse(sample.frame_to_grid)), GRID, GRID)
+    clothes = ((posterior[..., CLOTH] > 0.5) & (sample.matte > 0.3)).astype(np.uint8)
+    count, parts = cv2.connectedComponents(clothes, connectivity=4)
+    worn = np.zeros(count, np.bool_)
+    worn[parts[(v < SHOULDERS) & (clothes > 0)]] = True
+    floating = (clothes > 0) & ~worn[parts]
+    if not floating.any():
+        return posterior
+    result = posterior.copy()
+    result[..., HAIR][floating] += result[..., CLOTH][floating]
+    result[..., CLOTH][floating] = 0
     return result
 
 
