@@ -14,6 +14,7 @@ from avatarkit.ops.march import Samples, march
 from avatarkit.ops.mlp import FieldWeights, field_mlp
 from avatarkit.ops.render import Rendered, render_rays
 from avatarkit.ops.sh import spherical_harmonics
+from avatarkit.ops.truncate import truncate
 from avatarkit.rendering.camera import Camera
 
 # Bounds the samples of one ray: the cube's diagonal at the finest step anybody should ask for.
@@ -47,6 +48,8 @@ class Field:
         step = self.step * stride
         samples = march(origins, directions, bitfield, step, MAX_SAMPLES, seed)
         ends = torch.tensor((0, *rays_per_image)).cumsum(0)
+        # A cheap look without gradients first: what lies behind an opaque surface gets neither color nor gradient.
+        samples = truncate(samples, tables, samples.ray_offsets[ends], self.grid, self.weights, step)
         features = hash_encode(samples.points, tables, samples.ray_offsets[ends], self.grid)
         harmonics = spherical_harmonics(directions)
         density, rgb = field_mlp(features, harmonics, samples.ray_offsets, self.weights)
@@ -68,4 +71,5 @@ class Field:
             self.weights,
             step=self.step,
             max_samples=MAX_SAMPLES,
+            fast=True,
         )
