@@ -25,12 +25,14 @@ UPDATE_EVERY = 16
 # A cell is empty when a step through it absorbs less than this.
 EMPTY = 0.01
 # A cell is hidden when no ray of late gave it more than this share.
-HIDDEN = 0.005
+HIDDEN = 0.01
 DENSITY_DECAY, VISIBLE_DECAY = 0.9, 0.9
 # What cells start with: enough to be sampled for the first two hundred steps.
 UNSEEN = 0.02
 # Training steps before surfaces have formed, and the stride of rays through what may be hollow or hidden.
 FOG_STEPS, FOG_STRIDE = 256, 3
+# Steps after which the whole grid is evaluated anew.
+SWEEPS = (64, 128, 256, 512, 1024)
 # Cells looked at in one update.
 PROBED = 1 << 16
 
@@ -93,6 +95,21 @@ class DensityGrid:
         self.density[cells] = self.density[cells] * DENSITY_DECAY
         raise_cells(self.density, cells, density)
         self.visible *= VISIBLE_DECAY
+        self._pack()
+
+    def sweep(self, step: int, seed: int, field: Field, tables: Tensor) -> None:
+        """Looks at all allowed cells, for every one of the blended ``tables`` [P, M], and forgets everything before.
+
+        While surfaces form the field changes too fast for a running maximum.
+        """
+        generator = torch.Generator().manual_seed((seed * 2654435761 + step) % 2**63)
+        found = torch.zeros(len(self.allowed))
+        for table in tables:
+            torch.maximum(found, self._density(field, table[None], self.allowed, generator), out=found)
+        self.density[self.allowed] = found
+        self._pack()
+
+    def _pack(self) -> None:
         self.dense = pack(self.density, self.threshold)
         self.sampled = self.dense & dilate(pack(self.visible, HIDDEN))
 

@@ -16,7 +16,7 @@ from avatarkit.data.sampling import Batch, Sampler
 from avatarkit.losses.patch import PatchLoss, as_patches
 from avatarkit.losses.photometric import binary_entropy, l1
 from avatarkit.methods.nerfblendshape.config import Config
-from avatarkit.methods.nerfblendshape.density_grid import CELLS, UPDATE_EVERY, DensityGrid, probes
+from avatarkit.methods.nerfblendshape.density_grid import CELLS, SWEEPS, UPDATE_EVERY, DensityGrid, probes
 from avatarkit.methods.nerfblendshape.drivers import Drivers
 from avatarkit.methods.nerfblendshape.field import Field
 from avatarkit.ops.composite import Composite
@@ -190,6 +190,9 @@ class Trainer:
 
     def _look(self, tables: Tensor) -> None:
         """Updates the density grid from the next probe of eq. 9 or, every other time, from a frame of this batch."""
+        if self.step in SWEEPS:
+            self.grid.sweep(self.step, self.config.seed, self.field, tables.detach())
+            return
         count = self.step // UPDATE_EVERY
         if count % 2:
             table = tables.detach()[count // 2 % len(tables)]
