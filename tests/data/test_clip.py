@@ -77,3 +77,21 @@ def test_what_cannot_be_read_is_said(subject: Subject) -> None:
         ClipFrames(replace(track, mattes=None), folder, 32)
     with pytest.raises(AvatarkitError, match="ends before"):
         ClipFrames(replace(track, frame=track.frame + 5), folder, 32)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to measure memory")
+def test_memory_does_not_grow_with_the_number_of_frames(subject: Subject) -> None:
+    track, folder = subject
+    many = np.repeat(np.arange(20), 15)
+    assert track.mattes is not None
+    mattes = [track.mattes[t] for t in many]
+    repeated = replace(track, frame=track.frame[many], valid=np.ones(300, bool), mattes=mattes)
+
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+    before = resident()
+    with ClipFrames(repeated, folder, 256) as clip:  # 118 MB of frames
+        total = sum(int(clip.rgb(position)[0, 0, 0]) for position in range(300))
+        assert total >= 0
+        assert resident() - before < 40

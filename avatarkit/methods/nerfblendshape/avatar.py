@@ -18,7 +18,7 @@ from avatarkit.methods.registry import Drive, Frame
 from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.mlp import FieldWeights
 from avatarkit.ops.render import Rendered
-from avatarkit.ops.tables import BlendTables
+from avatarkit.ops.tables import BlendTables, pack_bases
 from avatarkit.rendering.camera import Camera
 
 NETWORK = ("density0", "density1", "color0", "color1")
@@ -69,11 +69,17 @@ class NeRFBlendShapeAvatar:
             weights = FieldWeights(*(tensors[name].float() for name in NETWORK)).checked()
             drivers = Drivers.from_header(header["expression_names"], header["drivers"])
             bases = tensors["bases"].float()
-            if tensors["base"].numel() != grid.size or bases.shape[0] != len(drivers):
+            if (
+                tensors["base"].numel() != grid.size
+                or bases.shape[0] != len(drivers)
+                or bases.shape[1] > grid.size
+            ):
                 raise ValueError("the tables do not fit the header")
             if not all(bool(torch.isfinite(t).all()) for t in (tensors["base"], bases, *weights)):
                 raise ValueError("the weights are not finite")
-            tables = BlendTables.from_canonical(tensors["base"].float(), bases)
+            # An avatar is not trained further: no moments.
+            none = torch.empty(2, 0)
+            tables = BlendTables(tensors["base"].float(), none, pack_bases(bases), none, bases.shape[1])
             occupancy = tensors["occupancy"]
             step = float(entry["step"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
