@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,12 +20,10 @@ def noise(points: Array, frequency: float, octaves: int = 1, seed: int = 0) -> A
 
     Each octave halves the amplitude and doubles the frequency; its lattice is turned, so that no axis shows.
     """
-    rng = np.random.default_rng(seed)
     total, amplitude, weight = np.zeros(len(points), np.float32), 1.0, 0.0
-    for _ in range(octaves):
-        lattice = rng.uniform(-1.0, 1.0, (_LATTICE,) * 3).astype(np.float32)
-        turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
-        places = (points @ turn.astype(np.float32)) * (2 * frequency) + rng.uniform(0, _LATTICE, 3)
+    for octave in range(octaves):
+        lattice, turn, shift = _lattice(seed, octave)
+        places = (points @ turn) * np.float32(2 * frequency) + shift
         cell = np.floor(places)
         smooth = places - cell
         places = cell + smooth * smooth * (3 - 2 * smooth)
@@ -31,6 +31,15 @@ def noise(points: Array, frequency: float, octaves: int = 1, seed: int = 0) -> A
         weight += amplitude**2
         amplitude, frequency = amplitude / 2, frequency * 2
     return (total / np.sqrt(weight) * 1.6).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _lattice(seed: int, octave: int) -> tuple[Array, Array, Array]:
+    """Random values [64, 64, 64], a rotation [3, 3] and a shift [3]."""
+    rng = np.random.default_rng((seed, octave))
+    values = rng.uniform(-1.0, 1.0, (_LATTICE,) * 3).astype(np.float32)
+    turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    return values, turn.astype(np.float32), rng.uniform(0, _LATTICE, 3).astype(np.float32)
 
 
 def bake(

@@ -131,34 +131,41 @@ class DemoSubject:
         size = camera.scaled(camera.width * SUPERSAMPLING, camera.height * SUPERSAMPLING)
         pixels = _pixels(np.concatenate([studio * _FLIP, ribbons]), size)
         face, weights, _ = raster.rasterize(torch.from_numpy(pixels), self.triangles, size.height, size.width)
-        image = torch.zeros(size.height * size.width, 4)
         flat, share = face.reshape(-1), weights.reshape(-1, 3)
-        faces = len(head.triangles)
-        bare = torch.nonzero((flat >= 0) & (flat < faces))[:, 0]
-        self._shade_head(image, bare, flat, share, light, normals, solid, pose)
-        rest = torch.nonzero(flat >= faces)[:, 0]
+        image = torch.zeros(len(flat), 3)
+        faces, knitted = len(head.triangles), len(head.triangles) + len(self.sweater.triangles)
+        where = torch.nonzero((flat >= 0) & (flat < faces))[:, 0]
+        image.index_copy_(0, where, self._shade_head(flat[where], share[where], light, normals, solid, pose))
+        where = torch.nonzero((flat >= faces) & (flat < knitted))[:, 0]
         wool = self.sweater.color * light.diffuse[len(posed) :]
-        colors = np.concatenate([np.zeros((len(posed), 3)), wool, ribbon_colors]).astype(np.float32)
-        image[rest, :3] = _gathered(torch.from_numpy(colors), self.triangles, flat[rest], share[rest])
-        wool_faces = faces + len(self.sweater.triangles)
-        self._knit(image, torch.nonzero((flat >= faces) & (flat < wool_faces))[:, 0], flat, share)
-        image[:, 3] = (flat >= 0).float()
-        return _developed(image, size, background)
+        image.index_copy_(0, where, self._shade_wool(flat[where] - faces, share[where], wool))
+        where = torch.nonzero(flat >= knitted)[:, 0]
+        first = len(studio)
+        locks = self.triangles[knitted:] - first
+        colors = torch.from_numpy(ribbon_colors)
+        image.index_copy_(0, where, _gathered(colors, locks, flat[where] - knitted, share[where]))
+        return _developed(image, flat >= 0, size, background)
 
-    def _knit(self, image: Tensor, where: Tensor, flat: Tensor, share: Tensor) -> None:
-        """Stitches over the sweater's pixels, by the fractional parts of their place on the knitting."""
+    def _shade_wool(self, face: Tensor, weight: Tensor, wool: Array) -> Tensor:
+        """The sweater's pixels [N, 3]: lit yarn [V, 3] under stitches, which repeat over their place on it."""
         triangles = torch.from_numpy(self.sweater.triangles)
-        face = flat[where] - len(self.head.triangles)
-        place = _gathered(torch.from_numpy(self.sweater.stitch), triangles, face, share[where])
+        values = np.concatenate([wool, self.sweater.stitch], 1).astype(np.float32)
+        pixels = _gathered(torch.from_numpy(values), triangles, face, weight)
+        place = pixels[:, 3:]
         relief = raster.texture(self.knit, place - place.floor())
-        image[where, :3] *= torch.where(place[:, 1:] > 0, relief, torch.ones(()))
+        return pixels[:, :3] * torch.where(place[:, 1:] > 0, relief, torch.ones(()))
 
     def _shade_head(
-        self, image: Tensor, where: Tensor, flat: Tensor, share: Tensor, light: lighting.Irradiance, normals: Array,
-        solid: Array, pose: Pose,
-    ) -> None:  # fmt: skip
+        self,
+        face: Tensor,
+        weight: Tensor,
+        light: lighting.Irradiance,
+        normals: Array,
+        solid: Array,
+        pose: Pose,
+    ) -> Tensor:
+        """The head's pixels [N, 3]: skin, lips, inner mouth, eyes."""
         head = self.head
-        face, weight = flat[where], share[where]
         triangles = torch.from_numpy(head.triangles)
         per_vertex = np.concatenate(
             [normals, light.diffuse, light.key[:, None], light.openness[:, None]], 1
@@ -183,12 +190,11 @@ class DemoSubject:
         if bool(wet.any()):
             cosine = (normal[wet] @ _halfway(lighting.STUDIO[0])).clamp_min(0)
             color[wet] += (0.35 * values[wet, 7] * cosine.pow(90))[:, None]
-        image[where, :3] = color
         eye = torch.nonzero(self.eye_face[face.long()])[:, 0]
         if len(eye):
-            image[where[eye], :3] = torch.from_numpy(
-                self._shade_eyes(face[eye], weight[eye], values[eye].numpy(), solid, pose)
-            )
+            eyes = self._shade_eyes(face[eye], weight[eye], values[eye].numpy(), solid, pose)
+            color.index_copy_(0, eye, torch.from_numpy(eyes))
+        return color
 
     def _shade_eyes(self, face: Tensor, weight: Tensor, values: Array, solid: Array, pose: Pose) -> Array:
         head = self.head
@@ -245,7 +251,7 @@ class DemoSubject:
                 )
             color += group.color * 0.55
             colors.append(np.repeat(color.reshape(-1, 3), 2, 0))
-        return np.concatenate(vertices).astype(np.float32), np.concatenate(colors)
+        return np.concatenate(vertices).astype(np.float32), np.concatenate(colors).astype(np.float32)
 
 
 _OUTSIDE = (
@@ -345,17 +351,19 @@ def _gathered(values: Tensor, triangles: Tensor, face: Tensor, weight: Tensor) -
     return raster.interpolate(values, triangles, face[None], weight[None])[0]
 
 
-def _developed(image: Tensor, size: Camera, background: Array) -> NDArray[np.uint8]:
-    """Average the samples [HS * WS, 4], lay them over the background, expose and encode."""
+def _developed(image: Tensor, covered: Tensor, size: Camera, background: Array) -> NDArray[np.uint8]:
+    """Average the samples [HS * WS, 3], lay what is covered over the background, expose and encode."""
     s = SUPERSAMPLING
-    samples = image.view(size.height, size.width, 4)
-    mean = samples[::s, ::s].clone()
+    samples = image.view(size.height, size.width, 3)
+    mask = covered.view(size.height, size.width).to(torch.uint8)
+    linear, count = samples[::s, ::s].clone(), mask[::s, ::s].clone()
     for i, j in [(i, j) for i in range(s) for j in range(s)][1:]:
-        mean += samples[i::s, j::s]
-    average = mean.numpy() / s**2
-    linear = average[..., :3] + (1 - average[..., 3:]) * background
-    steps = np.minimum(linear * (len(_CURVE) / _CURVE_RANGE), len(_CURVE) - 1).astype(np.uint16)
-    return _CURVE[steps]
+        linear += samples[i::s, j::s]
+        count += mask[i::s, j::s]
+    scale = len(_CURVE) / _CURVE_RANGE
+    bare = 1 - count.float() / s**2
+    linear = linear * (scale / s**2) + bare[..., None] * torch.from_numpy(background * np.float32(scale))
+    return _CURVE[linear.clamp_max_(len(_CURVE) - 1).to(torch.int32).numpy()]
 
 
 def _film() -> NDArray[np.uint8]:

@@ -166,6 +166,7 @@ void interpolate_forward(const float* attributes, const int32_t* triangles, cons
                      : channels == 2 ? interpolate_rows<2>
                      : channels == 3 ? interpolate_rows<3>
                      : channels == 4 ? interpolate_rows<4>
+                     : channels == 8 ? interpolate_rows<8>
                                      : interpolate_rows<0>;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < shape.images * blocks; ++i) {
