@@ -125,7 +125,7 @@ class MeshParser:
         affine = compose(sample.frame_to_grid, inverse(_to_map(sample.face)))
         around = self._anatomy if self.map is None else self.map
         prior = resample(around, affine, GRID)
-        for source, grow in ((self._rim, 1.0), (self._core, 0.88)):
+        for source, grow in ((self._rim, 1.05), (self._core, 0.88)):
             mask = polygon(sample.face, OVAL, sample.frame_to_grid, grow=grow)
             prior = cv2.copyTo(resample(source, affine, GRID), mask, prior)
         return np.asarray(prior)

@@ -83,6 +83,8 @@ class Window:
             patch = cv2.copyMakeBorder(
                 patch, top - y, y + side - bottom, left - x, x + side - right, cv2.BORDER_REPLICATE
             )
+        if side == self.size:
+            return np.ascontiguousarray(patch)
         return np.asarray(cv2.resize(patch, (self.size, self.size), interpolation=cv2.INTER_AREA))
 
     def grid_to_canvas(self, layers: NDArray[Any]) -> NDArray[Any]:

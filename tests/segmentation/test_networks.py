@@ -131,7 +131,7 @@ def test_a_checkpoint_never_runs_code(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for name, write in (
         ("torch.pth", torch.save),
-        ("plain.pth", lambda o, p: p.write_bytes(pickle.dumps(o))),
+        ("plain.pth", lambda o, p: p.write_bytes(pickle.dumps(o, 2))),
     ):
         path = tmp_path / name
         write({"f_branch": Trap()}, path)
