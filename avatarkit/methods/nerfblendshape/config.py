@@ -43,7 +43,7 @@ class Config:
     finest: int = _option(512, "cells a side of the finest level")
     basis_levels: int = _option(9, "how many of the 16 levels, coarse to fine, the expression bases hold")
     log2_size: int = _option(14, "table entries of a level, as a power of two")
-    samples: int = _option(192, "ray samples across the side of the head's box")
+    samples: int = _option(128, "ray samples across the side of the head's box")
     learning_rate: float = _option(0.01, "of the mean table")
     learning_rate_bases: float = _option(0.004, "of the expression bases")
     learning_rate_network: float = _option(0.003, "of the network")
@@ -55,6 +55,7 @@ class Config:
     mask_weight: float = _option(1.0, "weight of the mask loss in that phase")
     mask_weight_later: float = _option(0.1, "weight of the mask loss after it")
     entropy_weight: float = _option(0.0, "weight of the entropy of the opacity")
+    distortion_weight: float = _option(0.03, "weight of the distortion loss, which thins fog before surfaces")
     patches_from: float = _option(0.6, "share of the iterations after which patches are sampled too")
     patch_color_weight: float = _option(0.1, "weight of the color loss on patches")
     perceptual_weight: float = _option(0.1, "weight of the perceptual loss on patches")
@@ -73,6 +74,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "steps": 10000, "finest": 1024, "basis_levels": 16, "learning_rate_bases": 0.01,
         "learning_rate_network": 0.01, "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
+        "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "patches_from": 0.6125, "perceptual": "auto",
         "training_background": "white", "outside": 1.0, "focus": 0.0,
     },
@@ -80,6 +82,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "repro": {
         "steps": 10000, "images": 1, "finest": 1024, "basis_levels": 16, "learning_rate_bases": 0.01,
         "learning_rate_network": 0.01, "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
+        "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "entropy_weight": 1e-3, "patches_from": 0.6125,
         "patch_color_weight": 0.1, "perceptual_weight": 0.01, "perceptual": "auto",
         "training_background": "white", "outside": 1.0, "focus": 0.0,

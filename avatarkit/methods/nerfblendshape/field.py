@@ -19,6 +19,8 @@ from avatarkit.rendering.camera import Camera
 
 # Bounds the samples of one ray: the cube's diagonal at the finest step anybody should ask for.
 MAX_SAMPLES = 2048
+# Training looks no further along a ray than where this much light is left.
+FAINT = 1e-3
 
 
 @dataclass
@@ -40,20 +42,30 @@ class Field:
         bitfield: Tensor,
         seed: int | None,
         stride: int = 1,
+        distortion: bool = False,
     ) -> tuple[Composite, Samples]:
         """Differentiable rendering of the rays of B images: ``tables`` [B, M], rays [R, 3] image after image.
 
-        ``stride`` multiplies the distance between samples.
+        ``stride`` multiplies the distance between samples; ``distortion`` asks for that loss term of every ray.
         """
         step = self.step * stride
         samples = march(origins, directions, bitfield, step, MAX_SAMPLES, seed)
         ends = torch.tensor((0, *rays_per_image)).cumsum(0)
         # A cheap look without gradients first: what lies behind an opaque surface gets neither color nor gradient.
-        samples = truncate(samples, tables, samples.ray_offsets[ends], self.grid, self.weights, step)
+        samples = truncate(samples, tables, samples.ray_offsets[ends], self.grid, self.weights, step, FAINT)
         features = hash_encode(samples.points, tables, samples.ray_offsets[ends], self.grid)
         harmonics = spherical_harmonics(directions)
         density, rgb = field_mlp(features, harmonics, samples.ray_offsets, self.weights)
-        return composite(density, rgb, samples.t, samples.ray_offsets, step), samples
+        seen = composite(
+            density,
+            rgb,
+            samples.t,
+            samples.ray_offsets,
+            step,
+            minimum_transmittance=FAINT,
+            distortion=distortion,
+        )
+        return seen, samples
 
     def image(
         self, table: Tensor, rotation: Tensor, translation: Tensor, camera: Camera, bitfield: Tensor

@@ -112,7 +112,10 @@ class Trainer:
         )
         origins, directions = torch.from_numpy(batch.origins), torch.from_numpy(batch.directions)
         bits, stride = self.grid.marching(self.step)
-        seen, samples = self.field.shade(tables, origins, directions, rays, bits, batch.seed, stride)
+        thinning = config.distortion_weight > 0
+        seen, samples = self.field.shade(
+            tables, origins, directions, rays, bits, batch.seed, stride, thinning
+        )
         loss = self._loss(batch, rays, seen, share)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -134,6 +137,8 @@ class Trainer:
         predicted = seen.color + (1 - seen.alpha)[:, None] * behind
         patched = torch.repeat_interleave(torch.tensor(batch.patch), torch.tensor(rays))
         loss = predicted.new_zeros(())
+        if config.distortion_weight:
+            loss = loss + config.distortion_weight * seen.distortion.mean()
         if not all(batch.patch):
             scattered = ~patched
             loss = loss + l1(predicted[scattered], target[scattered])
