@@ -126,7 +126,7 @@ def _train(
                     {
                         "stage": "fitting", "step": trainer.step, "steps": config.steps, "loss": value,
                         "heldout_psnr": quality, "samples_per_second": (trainer.samples - first_samples) / spent,
-                        "seconds": trainer.seconds, "seconds_left": trainer.seconds * (1 - share) / share,
+                        "seconds": trainer.seconds, "seconds_left": max(trainer.seconds * (1 - share) / share, 0.0),
                     }
                 )  # fmt: skip
     if config.preview:
