@@ -52,12 +52,13 @@ def follow(
     count_faces: Callable[[Image], int],
     face: str,
     report: Callable[[int], None],
+    keep: Callable[[Image, Float], None] | None = None,
 ) -> Sightings:
     """Detect one person in all ``frames``.
 
     ``open_detector(most)`` opens a detector for up to ``most`` faces: several are looked for only when
     ``count_faces`` has seen more than one person, since every further face costs. ``report`` is called with the
-    number of frames done.
+    number of frames done, ``keep`` with every frame that holds the face and its landmarks.
     """
     seen, cutter, chooser = Sightings(), Cutter(), Chooser(face)
     many = face.isdecimal() and int(face) > 1
@@ -81,6 +82,8 @@ def follow(
                 seen.cuts.append(row)
             seen.frame.append(index)
             seen.points.append(np.full((COUNT, 3), np.nan, np.float32) if chosen is None else chosen.points)
+            if keep is not None and chosen is not None:
+                keep(image, chosen.points)
             seen.scores.append(None if chosen is None else chosen.scores)
             report(row + 1)
     finally:

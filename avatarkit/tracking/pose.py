@@ -107,6 +107,21 @@ def smoothed(
     return rotation.astype(np.float32), translation.astype(np.float32)
 
 
+def with_average_of(
+    rotation: Float, translation: Float, moving: Float, shifting: Float
+) -> tuple[Float, Float]:
+    """The poses ``moving``, ``shifting`` about another head frame: the one that agrees best with the first poses.
+
+    The change is one turn and one shift in head space for the whole clip.
+    """
+    from scipy.spatial.transform import Rotation
+
+    between = Rotation.from_matrix(np.swapaxes(moving, 1, 2).astype(np.float64) @ rotation)
+    turn = between.mean().as_matrix()
+    shift = np.median(np.einsum("nji,nj->ni", moving, translation - shifting), 0)
+    return (moving @ turn).astype(np.float32), (shifting + moving @ shift).astype(np.float32)
+
+
 def whittaker(
     values: NDArray[np.floating],
     strength: float,

@@ -73,14 +73,16 @@ class Observations:
     def __len__(self) -> int:
         return len(self.plane)
 
-    def sampled(self, most: int) -> Observations:
-        """At most ``most`` frames, evenly spread and no longer linked unless all are kept."""
-        if len(self) <= most:
+    def sampled(self, most: int) -> NDArray[np.int64]:
+        """Rows of at most ``most`` frames, evenly spread."""
+        return np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64))
+
+    def at(self, rows: NDArray[np.int64]) -> Observations:
+        """The frames ``rows``, no longer linked unless all are kept."""
+        if len(rows) == len(self):
             return self
-        rows = np.linspace(0, len(self) - 1, most).round().astype(int)
-        return Observations(
-            self.plane[rows], self.depth[rows], self.iris[rows], self.open_eyes[rows], np.zeros(most, bool)
-        )
+        linked = np.zeros(len(rows), bool)
+        return Observations(self.plane[rows], self.depth[rows], self.iris[rows], self.open_eyes[rows], linked)
 
 
 @dataclass(frozen=True)
@@ -101,35 +103,55 @@ def fit_person(
     template: Basis, seen: Observations, settings: Settings, report: Callable[[float], None]
 ) -> Basis:
     """Learn the person: neutral face and, with ``settings.refine``, shapes, from at most FIT_FRAMES frames."""
-    seen = seen.sampled(FIT_FRAMES)
+    seen = seen.at(seen.sampled(FIT_FRAMES))
     prior = _prior(template, settings)
     basis, motion = template, first_motion(template, seen)
-    total = settings.rounds + (settings.refine_rounds if settings.refine else 0)
+    share = 0.5 if settings.refine else 1.0
     for step in range(settings.rounds):
         sigma = max(settings.sigma, WIDE * 0.5**step)
         products = Products(basis.shapes)
         motion, _ = _pass(basis, products, seen, motion, prior, sigma)
         basis, motion = _identity(basis, template, products, seen, motion, prior, sigma)
-        report((step + 1) / total)
-    for step in range(settings.refine_rounds if settings.refine else 0):
+        report(share * (step + 1) / settings.rounds)
+    looking = gaze.angles(seen.iris, basis.eyes, basis.eye_radius, motion.rotation, motion.translation)
+    basis = replace(basis, eyes=basis.eyes + gaze.parallel(looking, basis.eye_radius))
+    if not settings.refine:
+        return basis
+    return refine_person(basis, template, seen, motion, settings, lambda done: report(0.5 + 0.5 * done))
+
+
+def refine_person(
+    person: Basis,
+    template: Basis,
+    seen: Observations,
+    motion: Motion,
+    settings: Settings,
+    report: Callable[[float], None],
+) -> Basis:
+    """Learn how this person does each expression from frames with a first ``motion``."""
+    prior, basis = _prior(template, settings), person
+    for step in range(settings.refine_rounds):
         basis = basis.with_person(basis.neutral, _refined(basis, seen, motion, settings.sigma))
         products = Products(basis.shapes)
         motion, _ = _pass(basis, products, seen, motion, prior, settings.sigma)
         basis, motion = _identity(basis, template, products, seen, motion, prior, settings.sigma)
-        report((settings.rounds + step + 1) / total)
-    looking = gaze.angles(seen.iris, basis.eyes, basis.eye_radius, motion.rotation, motion.translation)
-    return replace(basis, eyes=basis.eyes + gaze.parallel(looking, basis.eye_radius))
+        report((step + 1) / settings.refine_rounds)
+    return basis
 
 
 def solve_motion(
-    person: Basis, seen: Observations, settings: Settings, report: Callable[[float], None]
+    person: Basis,
+    seen: Observations,
+    settings: Settings,
+    report: Callable[[float], None],
 ) -> Motion:
     """Pose and expression of every frame for a known person."""
     prior = _prior(person, settings)
     products = Products(person.shapes)
     motion = first_motion(person, seen)
     for step in range(6):
-        motion, _ = _pass(person, products, seen, motion, prior, max(settings.sigma, WIDE * 0.5**step))
+        sigma = max(settings.sigma, WIDE * 0.5**step)
+        motion, _ = _pass(person, products, seen, motion, prior, sigma)
         report((step + 1) / 9)
     rotation, translation = pose.smoothed(
         motion.rotation, motion.translation, seen.linked, person.unit, settings.pose_smooth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,13 +16,14 @@ from avatarkit.files import video
 from avatarkit.files.errors import NoFaceError, UsageError
 from avatarkit.files.track import FORMAT_VERSION, Track
 from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
-from avatarkit.tracking import gaze, mandible
+from avatarkit.tracking import gaze, mandible, photometric, pose
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import pixels_per_unit
 from avatarkit.tracking.crop import head_crop
 from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, open_detector
 from avatarkit.tracking.follow import Sightings, follow
 from avatarkit.tracking.options import FOCAL, TrackOptions
+from avatarkit.tracking.pictures import HeadPictures, Windows
 from avatarkit.tracking.solver import Motion, Observations, Settings, fit_person, solve_motion
 
 Float = NDArray[np.float32]
@@ -33,6 +35,7 @@ CONVENTIONS = {
     "camera": "OpenCV: x right, y down, z forward; meters",
     "head": "x to the person's left, y up, z out of the face; origin midway between the eyeballs",
     "expression": "ARKit, names of the person's own sides, in [0, 1]",
+    "residual": "distance of detected landmarks from the face fitted to them, before the skull's alignment",
     "neck": "the torso is taken to be still: turn of the head from the clip's median pose, head axes",
 }
 
@@ -57,8 +60,17 @@ def track(source: Path, options: TrackOptions | None = None, progress: Progress 
     """
     options, progress = options or TrackOptions(), progress or _Silent()
     info = video.probe(source)
+    if not options.align or info.kind == "photo":
+        return _track(info, options, progress, None)
+    with HeadPictures() as pictures:
+        return _track(info, options, progress, pictures)
+
+
+def _track(
+    info: video.VideoInfo, options: TrackOptions, progress: Progress, pictures: HeadPictures | None
+) -> Track:
     head = heads.load(options.head)
-    seen = _sightings(info, options, progress)
+    seen = _sightings(info, options, progress, pictures)
     found = np.array([np.isfinite(p).any() for p in seen.points], bool)
     if not found.any():
         raise NoFaceError(
@@ -76,18 +88,24 @@ def track(source: Path, options: TrackOptions | None = None, progress: Progress 
     def report(share: float) -> None:
         progress.to(round(count * (0.6 + 0.4 * share)), count, phase="solving")
 
-    person = fit_person(template, observed, settings, lambda share: report(0.7 * share))
+    person = fit_person(template, observed, settings, lambda share: report(0.6 * share))
     if person.distance_from(template) > LARGEST_OFFSET:
         raise NoFaceError(f"{info.path}: what was found is no human face: give a clip that shows a person's")
-    motion = solve_motion(person, observed, settings, lambda share: report(0.7 + 0.3 * share))
+    motion = solve_motion(person, observed, settings, lambda share: report(0.6 + 0.3 * share))
     good = _usable(motion, person, info.path)
+    if pictures is not None:
+        # Coefficients keep the landmarks' own pose, with which they are consistent; the head moves with its skull.
+        steady = _aligned(
+            head, template, person, motion, observed, pictures.windows(), intrinsics * _shrunk(info)
+        )
+        motion = replace(motion, rotation=steady[0], translation=steady[1])
     result = _assembled(info, head, person, motion, points, rows, good, intrinsics, seen, options)
     if options.embed:
         if info.kind == "folder":
             raise UsageError(
                 "--embed takes a video or a photo: a folder of images has no single file to embed"
             )
-        result.video = Path(source).read_bytes()
+        result.video = info.path.read_bytes()
     return result
 
 
@@ -104,7 +122,19 @@ def observations(points: Float, intrinsics: Float, linked: NDArray[np.bool_]) ->
     )
 
 
-def _sightings(info: video.VideoInfo, options: TrackOptions, progress: Progress) -> Sightings:
+def _shrink(info: video.VideoInfo) -> float:
+    """The factor by which frames are scaled down before faces are looked for."""
+    return min(1.0, WIDEST / max(info.width, info.height))
+
+
+def _shrunk(info: video.VideoInfo) -> Float:
+    """What intrinsics [3, 3] are multiplied by for such frames."""
+    return np.array([[_shrink(info)] * 3, [_shrink(info)] * 3, [1.0] * 3], np.float32)
+
+
+def _sightings(
+    info: video.VideoInfo, options: TrackOptions, progress: Progress, pictures: HeadPictures | None
+) -> Sightings:
     start = round(options.start * info.fps)
     end = info.frames if options.end is None else min(round(options.end * info.fps), info.frames)
     if start >= end:
@@ -114,7 +144,7 @@ def _sightings(info: video.VideoInfo, options: TrackOptions, progress: Progress)
     )
     total = min(total, options.max_frames or total)
     stop = None if options.end is None and info.kind == "video" else end
-    shrink = min(1.0, WIDEST / max(info.width, info.height))
+    shrink = _shrink(info)
     size = None if shrink == 1.0 else (round(info.width * shrink), round(info.height * shrink))
 
     def frames() -> Iterator[tuple[int, video.Image]]:
@@ -127,11 +157,45 @@ def _sightings(info: video.VideoInfo, options: TrackOptions, progress: Progress)
         seen = follow(
             frames(), opened, counter.count, options.face,
             lambda done: progress.to(0.6 * done, max(total, done), phase="landmarks"),
+            None if pictures is None else pictures.add,
         )  # fmt: skip
     if size is not None:
         grow = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
         seen.points = [p * grow for p in seen.points]
     return seen
+
+
+STEADY = 50.0
+"""Strength of the smoothing of the poses that the alignment to the picture starts from."""
+
+
+def _aligned(
+    head: HeadModel,
+    template: Basis,
+    person: Basis,
+    motion: Motion,
+    observed: Observations,
+    windows: Windows,
+    intrinsics: Float,
+) -> tuple[Float, Float]:
+    """Rotation and translation of every frame, steadied by the picture of the skull.
+
+    Which way a head faces and where its middle lies is the landmarks' word on the average of the clip: only
+    the motion is the picture's.
+    """
+    rotation, translation = pose.smoothed(
+        motion.rotation, motion.translation, observed.linked, person.unit, STEADY
+    )
+    neutral = head.vertices + head.extended(person.neutral - template.neutral)
+    found = photometric.align(
+        windows,
+        photometric.skull_points(head, neutral),
+        rotation,
+        translation,
+        intrinsics,
+        pose.runs(observed.linked),
+    )
+    return pose.with_average_of(motion.rotation, motion.translation, *found)
 
 
 LARGEST_OFFSET = 6.0
