@@ -45,8 +45,8 @@ class Config:
     log2_size: int = _option(14, "table entries of a level, as a power of two")
     samples: int = _option(128, "ray samples across the side of the head's box")
     learning_rate: float = _option(0.01, "of the mean table")
-    learning_rate_bases: float = _option(0.004, "of the expression bases")
-    learning_rate_network: float = _option(0.003, "of the network")
+    learning_rate_bases: float = _option(0.01, "of the expression bases")
+    learning_rate_network: float = _option(0.01, "of the network")
     learning_rate_end: float = _option(0.03, "share of the learning rates that is left at the end")
     basis_l2: float = _option(1e-5, "L2 penalty on the expression bases")
     pose_bases: bool = _option(True, "bases driven by head rotation as well (neck, hair, light)")
@@ -72,16 +72,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Gao et al. 2022, section 3.3.2 and 4.1. Its epochs (two with the mask, seven without patches) are taken as
     # 3,500 frames of four an iteration, and the shares below as those of the 10,000 iterations of this preset.
     "paper": {
-        "steps": 10000, "finest": 1024, "basis_levels": 16, "learning_rate_bases": 0.01,
-        "learning_rate_network": 0.01, "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
+        "steps": 10000, "finest": 1024, "basis_levels": 16,
+        "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "patches_from": 0.6125, "perceptual": "auto",
         "training_background": "white", "outside": 1.0, "focus": 0.0,
     },
     # Xie's reproduction: one frame an iteration, entropy of the opacity (eq. 11), a tenth of the perceptual weight.
     "repro": {
-        "steps": 10000, "images": 1, "finest": 1024, "basis_levels": 16, "learning_rate_bases": 0.01,
-        "learning_rate_network": 0.01, "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
+        "steps": 10000, "images": 1, "finest": 1024, "basis_levels": 16,
+        "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "entropy_weight": 1e-3, "patches_from": 0.6125,
         "patch_color_weight": 0.1, "perceptual_weight": 0.01, "perceptual": "auto",
