@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -25,9 +26,13 @@ class Scene:
     torso: Image | None
     crop: tuple[int, int, int]
 
+    @cached_property
+    def _plate(self) -> Float:
+        return self.plate.astype(np.float32) / 255
+
     def behind(self, torso_motion: Float | None = None) -> Float:
         """[H, W, 3] float32 in [0, 1]: the plate under the torso moved by the affine map ``torso_motion`` [2, 3]."""
-        image = self.plate.astype(np.float32) / 255
+        image = self._plate
         if self.torso is None:
             return image
         height, width = self.plate.shape[:2]

@@ -19,7 +19,7 @@ from avatarkit.rendering.camera import Camera
 
 # Bounds the samples of one ray: the cube's diagonal at the finest step anybody should ask for.
 MAX_SAMPLES = 2048
-# Training looks no further along a ray than where this much light is left.
+# No ray is followed further than where this much light is left.
 FAINT = 1e-3
 
 
@@ -83,5 +83,6 @@ class Field:
             self.weights,
             step=self.step,
             max_samples=MAX_SAMPLES,
+            minimum_transmittance=FAINT,
             fast=True,
         )
