@@ -1,0 +1,209 @@
+"""The prepared photo: what the file holds, and how it is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avatarkit.files.errors import AvatarkitError
+from avatarkit.heads import landmarks as marks
+from avatarkit.heads import load
+from avatarkit.heads.landmarks import OVAL
+from avatarkit.methods.driving import neutral_drive
+from avatarkit.methods.photo import draw, mesh, warp
+from avatarkit.methods.photo.depth import front_surface, outer_depth, relative_pixels
+from avatarkit.methods.photo.eyes import Eye
+from avatarkit.methods.photo.mouth import Mouth
+from avatarkit.methods.photo.prepare import Layers, layers
+from avatarkit.methods.photo.transfer import Motion, Options, Posed, Rig
+from avatarkit.methods.registry import Drive, Frame
+from avatarkit.rendering.camera import Camera
+
+Array = NDArray[np.float64]
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+FLIP = np.array([1.0, -1.0, -1.0])
+PIVOT = 0.6
+"""Share of the chin's rigid motion that the torso takes over where nothing tracks it."""
+
+
+class PhotoAvatar:
+    """One photo that moves like its driver (see the registry's ``Avatar``). Draws whole frames by itself."""
+
+    def __init__(self, header: dict[str, Any], parts: Layers, points: Array, head: dict[str, NDArray[Any]]) -> None:
+        """``points`` [478, 3] the photo's landmarks; ``head``: ``neutral`` [V, 3] and ``shapes`` [E, V, 3] or none."""
+        self.header, self.layers, self.head = header, parts, head
+        self.height, self.width = parts.photo.shape[:2]
+        self.points = points
+        camera = header["camera"]
+        self.camera = Camera(np.asarray(camera["intrinsics"], np.float32), self.width, self.height)
+        self.rig = Rig(points, self._jaw())
+        step = float(header["config"]["grid"]) * max(self.height, self.width) / 512
+        self.mesh = mesh.build(points[: marks.MESH, :2], self.width, self.height, step)
+        outer = self.mesh.points[marks.MESH :]
+        self.depth = outer_depth(outer, points, self._front())
+        self.warp = warp.solve(self.mesh, self.depth, step)
+        self.canvas = draw.Canvas(self.mesh, self.height, self.width)
+        self.person = parts.premultiplied()
+        self.eyes = [Eye(parts.photo, points, eye) for eye in (0, 1)]
+        self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] == "generic")
+        self.chin = points[152]
+
+    # Driving -------------------------------------------------------------------------------------------
+
+    def start(self, neutral: Drive, camera: Camera | None = None, options: Options | None = None) -> Motion:
+        """What a driver's frames are compared with: its ``neutral`` frame, seen by ``camera`` (not needed)."""
+        options = options or Options()
+        if neutral.landmarks is None or not np.isfinite(neutral.landmarks).all():
+            return Motion.of(self._drawn(neutral), options, synthetic=True)
+        return Motion.of(neutral.landmarks, options)
+
+    @cached_property
+    def own_motion(self) -> Motion:
+        """That of drives in the avatar's own terms: sliders, performances, transferred coefficients."""
+        return self.start(replace(neutral_drive(self.header), landmarks=None))
+
+    def posed(self, drive: Drive, motion: Motion | None = None) -> Posed:
+        """The photo's face as ``drive`` has it; without ``motion`` the drive is in the avatar's own terms."""
+        motion = motion or self.own_motion
+        if motion.synthetic or drive.landmarks is None:
+            return self.rig.posed(self._drawn(drive), motion)
+        return self.rig.posed(np.asarray(drive.landmarks, np.float64), motion)
+
+    def frame(self, drive: Drive, motion: Motion | None = None) -> Image:
+        """[H, W, 3] the whole frame: person and background."""
+        posed = self.posed(drive, motion)
+        image, place = self._drawn_frame(posed, drive)
+        lost = draw.stillness(place)[..., None] * self.lost
+        return np.clip(image + lost, 0, 255).astype(np.uint8)
+
+    def render(self, drive: Drive, camera: Camera) -> Frame:
+        """The person alone as ``camera`` sees it: a scaled crop of the photo's own view."""
+        posed = self.posed(drive)
+        image, place = self._drawn_frame(posed, drive, behind=self.layers.color)
+        alpha = draw.warped((self.layers.alpha * 255).round().astype(np.uint8), place)
+        own, k = self.camera.intrinsics, np.asarray(camera.intrinsics, np.float64)
+        scale = k[0, 0] / own[0, 0]
+        shift = k[:2, 2] - scale * own[:2, 2]
+        matrix = np.array([[scale, 0, shift[0] + 0.5 * scale - 0.5], [0, scale, shift[1] + 0.5 * scale - 0.5]])
+        size = (camera.width, camera.height)
+        rgb = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen = cv2.warpAffine(alpha, matrix, size, flags=cv2.INTER_LINEAR)
+        return Frame(rgb.astype(np.float32) / 255, seen.astype(np.float32) / 255)
+
+    @cached_property
+    def lost(self) -> Float:
+        """[H, W, 3] what the photo has over the layers put together at rest."""
+        rest = self.rig.posed(self.own_motion.neutral, self.own_motion)
+        rest = replace(rest, landmarks=self.points)
+        image, _ = self._drawn_frame(rest, None)
+        return np.asarray(self.layers.photo.astype(np.float32) - image)
+
+    def _drawn_frame(self, posed: Posed, drive: Drive | None, behind: Image | None = None) -> tuple[Image, Float]:
+        place = self.canvas.sources(self._points(posed, drive))
+        image = draw.over(draw.warped(self.person, place), self.layers.plate if behind is None else behind)
+        for eye in self.eyes:
+            eye.draw(image, posed.landmarks)
+        self.mouth.draw(image, posed.landmarks, posed.head)
+        return image, place
+
+    def _points(self, posed: Posed, drive: Drive | None) -> Array:
+        """[N, 3] where the mesh lies."""
+        head = np.column_stack([posed.head.scale * posed.head.rotation[:2], posed.head.shift[:2]])
+        head[:, :2] -= np.eye(2)
+        oval = (posed.landmarks - self.points)[list(OVAL), :2]
+        moved = self.warp.displaced(oval, head, self._torso(posed))
+        outer = self.mesh.points[marks.MESH :] + moved
+        depth = posed.head.applied(np.column_stack([self.mesh.points[marks.MESH :], self.depth]))[:, 2]
+        return np.concatenate([posed.landmarks[: marks.MESH], np.column_stack([outer, depth])])
+
+    def _torso(self, posed: Posed) -> Array:
+        """[2, 3] the torso's similarity minus identity, photo pixels: a share of what the neck does."""
+        pivot = self.chin + (0, 0, 0.35 * self.rig.width)
+        moved = posed.head.applied(pivot) - pivot
+        return np.column_stack([np.zeros((2, 2)), PIVOT * moved[:2]])
+
+    # The fitted head -----------------------------------------------------------------------------------
+
+    def _posed_head(self, drive: Drive) -> Array:
+        """[V, 3] camera space."""
+        model = load(self.header["head"].get("name", "builtin"))
+        vertices = model.posed(
+            expression=drive.expression, eyes=drive.eyes,
+            neutral=self.head["neutral"], shapes=self.head.get("shapes"),
+        )  # fmt: skip
+        return np.asarray(vertices @ np.asarray(drive.rotation).T + drive.translation, np.float64)
+
+    def _drawn(self, drive: Drive) -> Array:
+        """[478, 3] landmarks of the photo's fitted head under ``drive``, as a detector would see them."""
+        model = load(self.header["head"].get("name", "builtin"))
+        origin = float(neutral_drive(self.header).translation[2])
+        return relative_pixels(self._posed_head(drive)[model.landmarks], self.camera.intrinsics, origin)
+
+    def _front(self) -> Array:
+        model = load(self.header["head"].get("name", "builtin"))
+        rest = neutral_drive(self.header)
+        points = relative_pixels(self._posed_head(rest), self.camera.intrinsics, float(rest.translation[2]))
+        return front_surface(points, model.triangles, self.height, self.width)
+
+    def _jaw(self) -> Array:
+        """[468, 3] displacement by jawOpen in template axes (image axes, meters)."""
+        model = load(self.header["head"].get("name", "builtin"))
+        shape = model.shapes[model.expression_names.index("jawOpen")]
+        return np.asarray(shape[model.landmarks[: marks.MESH]] * FLIP, np.float64)
+
+    # Files ---------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and header of the avatar file; pictures as PNG bytes."""
+        matte = (self.layers.alpha * 255).round().astype(np.uint8)
+        tensors = {
+            "photo": _png(self.layers.photo), "matte": _png(matte), "plate": _png(self.layers.plate),
+            "landmarks": torch.from_numpy(self.points.astype(np.float32)),
+            "neutral": torch.from_numpy(np.asarray(self.head["neutral"], np.float32)),
+        }  # fmt: skip
+        if "shapes" in self.head:
+            tensors["shapes"] = torch.from_numpy(np.asarray(self.head["shapes"], np.float16))
+        return tensors, self.header
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, Tensor], header: dict[str, Any], device: str) -> PhotoAvatar:
+        """The avatar of a file. Raises AvatarkitError where tensors and header do not fit together."""
+        if device != "cpu":
+            raise AvatarkitError(f"--device {device}: photo renders on the CPU; leave --device out")
+        try:
+            pictures = [_picture(tensors[name]) for name in ("photo", "matte", "plate")]
+            photo, matte, plate = pictures
+            points = tensors["landmarks"].numpy().astype(np.float64)
+            head = {"neutral": tensors["neutral"].numpy()}
+            if "shapes" in tensors:
+                head["shapes"] = tensors["shapes"].float().numpy()
+            if points.shape != (marks.COUNT, 3) or photo.shape != plate.shape or matte.shape != photo.shape[:2]:
+                raise ValueError("sizes differ")
+            width = float(np.linalg.norm(points[454, :2] - points[234, :2]))
+            return cls(header, layers(photo, matte, width, plate), points, head)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise AvatarkitError(
+                f"the avatar's pictures and header do not fit together ({error}): fit it again"
+            ) from error
+
+
+def _png(image: Image) -> Tensor:
+    good, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
+    assert good
+    return torch.from_numpy(np.asarray(data, np.uint8).reshape(-1).copy())
+
+
+def _picture(data: Tensor) -> Image:
+    image = cv2.imdecode(data.numpy(), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ValueError("a picture is damaged")
+    return np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else image)
