@@ -98,12 +98,14 @@ def drives(
     transfer: str = "auto",
     expression_scale: float = 1.0,
     pose_scale: float = 1.0,
+    start: Drive | None = None,
 ) -> list[Drive | None]:
     """One drive per tracked frame (None where the track is not valid).
 
     ``absolute`` uses pose and coefficients as tracked; ``relative`` adds the driver's change since its own
     neutral frame to the avatar's rest, and saturates softly outside what the avatar was trained on;
-    ``auto`` is absolute for the avatar's own clip and relative across people.
+    ``auto`` is absolute for the avatar's own clip and relative across people. ``start`` is the driver's
+    neutral drive, its coefficients in the order of the avatar's, where ``track`` is only a part of its clip.
     """
     if transfer not in ("auto", "absolute", "relative"):
         raise UsageError(f"--transfer {transfer}: choose relative or absolute")
@@ -113,7 +115,7 @@ def drives(
     track = _named_like(track, header["expression_names"])
     if transfer == "absolute":
         return [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
-    rest, start = neutral_drive(header), Drive.of(track, neutral_frame(track))
+    rest, start = neutral_drive(header), start or Drive.of(track, neutral_frame(track))
     return [
         _relative(Drive.of(track, t), start, rest, header["reference"], expression_scale, pose_scale)
         if track.valid[t]
