@@ -98,14 +98,12 @@ def drives(
     transfer: str = "auto",
     expression_scale: float = 1.0,
     pose_scale: float = 1.0,
-    start: Drive | None = None,
 ) -> list[Drive | None]:
     """One drive per tracked frame (None where the track is not valid).
 
     ``absolute`` uses pose and coefficients as tracked; ``relative`` adds the driver's change since its own
     neutral frame to the avatar's rest, and saturates softly outside what the avatar was trained on;
-    ``auto`` is absolute for the avatar's own clip and relative across people. ``start`` is the driver's
-    neutral drive, its coefficients in the order of the avatar's, where ``track`` is only a part of its clip.
+    ``auto`` is absolute for the avatar's own clip and relative across people.
     """
     if transfer not in ("auto", "absolute", "relative"):
         raise UsageError(f"--transfer {transfer}: choose relative or absolute")
@@ -113,14 +111,31 @@ def drives(
         own = header.get("clip", {}).get("sha256") == track.meta.get("video", {}).get("sha256")
         transfer = "absolute" if own else "relative"
     track = _named_like(track, header["expression_names"])
+    seen = [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
     if transfer == "absolute":
-        return [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
-    rest, start = neutral_drive(header), start or Drive.of(track, neutral_frame(track))
+        return seen
+    start = Drive.of(track, neutral_frame(track))
+    return retargeted(seen, start, header, transfer, expression_scale, pose_scale)
+
+
+def retargeted(
+    seen: list[Drive | None],
+    start: Drive,
+    header: dict[str, Any],
+    transfer: str,
+    expression_scale: float = 1.0,
+    pose_scale: float = 1.0,
+) -> list[Drive | None]:
+    """A driver's frames as the avatar's, ``absolute`` or ``relative`` to the driver's neutral ``start``.
+
+    Coefficients are in the order of the avatar's expression names already.
+    """
+    if transfer == "absolute":
+        return seen
+    rest, ranges = neutral_drive(header), header["reference"]
     return [
-        _relative(Drive.of(track, t), start, rest, header["reference"], expression_scale, pose_scale)
-        if track.valid[t]
-        else None
-        for t in range(len(track))
+        None if drive is None else _relative(drive, start, rest, ranges, expression_scale, pose_scale)
+        for drive in seen
     ]
 
 

@@ -124,3 +124,17 @@ class Steering:
         shares["face"][unmoved] = 1.0
         shares["eyes"][[*IRIS_LEFT, *IRIS_RIGHT]] = 1.0
         return shares
+
+
+def imitating(neutral: Drive, rest: Drive, names: tuple[str, ...], intrinsics: Float) -> Drive:
+    """The driver making the face of an avatar's ``rest``: the start from which its motion is absolute.
+
+    ``neutral`` is a frame of the driver with landmarks; it takes on the coefficients (``names``) and the turn of
+    ``rest``, and stays where it is.
+    """
+    copied = Steering(held=dict(zip(names, rest.expression.tolist(), strict=True)))
+    posed = copied.steered(neutral, neutral, names, intrinsics)
+    assert posed.landmarks is not None
+    local = lifted(posed.landmarks, intrinsics, neutral.rotation, neutral.translation)
+    landmarks = projected(local, intrinsics, rest.rotation, neutral.translation)
+    return replace(posed, rotation=rest.rotation, neck=rest.neck, eyes=rest.eyes, landmarks=landmarks)

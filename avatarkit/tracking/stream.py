@@ -65,7 +65,7 @@ class TrackStream:
 
     ``calibration`` is the track of that beginning (with ``live``: of the first three frames that hold a face); its
     camera, person and head crop are those of all blocks. ``coefficients``: whether expressions are solved for;
-    without them they are 0, and landmarks and pose cost a tenth. Frames without a usable face are not valid.
+    without them they are 0 in blocks, and landmarks and pose cost a tenth. Frames without a usable face are not valid.
     Raises NoFaceError where the beginning holds no usable face, AvatarkitError where the clip cannot be read.
     """
 
@@ -180,7 +180,7 @@ class TrackStream:
             residual=np.zeros(0, np.float32),
             crop=np.array([crop[0], crop[1], crop[2], crop[2]], np.int32),
         )
-        self.calibration = self._track(self._begun, slice(None), self._solved)
+        self.calibration = self._track(self._begun, slice(None), self._solved_fully)
         if not self.calibration.valid.any():
             raise NoFaceError(
                 f"{info.path}: what was found fits no head: give a clip that shows a person's face"
@@ -209,11 +209,15 @@ class TrackStream:
         linked = np.array([s.linked for s in seen], bool)
         return tracker.observations(np.stack([s.points for s in seen]), self.intrinsics, linked)
 
-    def _solved(self, seen: list[Sight]) -> Motion:
+    def _solved_fully(self, seen: list[Sight]) -> Motion:
         """Pose, expression and gaze of a window, smoothed."""
-        observed = self._observed(seen)
+        return solver.solve_motion(self._person, self._observed(seen), self.settings, lambda share: None)
+
+    def _solved(self, seen: list[Sight]) -> Motion:
+        """The same, without coefficients where none are asked for."""
         if self.coefficients:
-            return solver.solve_motion(self._person, observed, self.settings, lambda share: None)
+            return self._solved_fully(seen)
+        observed = self._observed(seen)
         return self._smoothed(observed, solver.first_motion(self._person, observed))
 
     def _followed(self, seen: list[Sight]) -> Motion:
