@@ -135,9 +135,10 @@ def prepared(job: Job, source: Path, quiet: bool) -> Stage:
     from avatarkit.tracking import TrackOptions, track
 
     with console.progress("preparing the photo", None, quiet) as bar:
-        found = track(source, TrackOptions(face=job.face, refine=False))
-        if not found.valid[0]:
-            raise NoFaceError(f"{source}: no person's face was found in the photo")
+        try:
+            found = track(source, TrackOptions(face=job.face, refine=False))
+        except NoFaceError as error:
+            raise NoFaceError(f"{source}: no person's face was found in the photo: give another") from error
         found = segment(found, source)
         width, height = (int(found.meta["video"][key]) for key in ("width", "height"))
         longest = job.size or SIZE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -84,6 +86,14 @@ class PhotoAvatar:
         image, place = self._drawn_frame(posed, drive)
         lost = draw.stillness(place)[..., None] * self.lost
         return np.clip(image + lost, 0, 255).astype(np.uint8)
+
+    def before(self, change: Callable[[Image], Image]) -> PhotoAvatar:
+        """The same avatar with the background [H, W, 3] that ``change`` makes of its own."""
+        other = copy.copy(self)
+        # what the layers lack of the photo lies on the person: it stays, whatever is behind
+        other.lost = self.lost * self.layers.alpha[..., None]
+        other.layers = replace(self.layers, plate=np.ascontiguousarray(change(self.layers.plate)))
+        return other
 
     def render(self, drive: Drive, camera: Camera) -> Frame:
         """The person alone as ``camera`` sees it: a scaled crop of the photo's own view."""
