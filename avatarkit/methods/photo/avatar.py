@@ -198,8 +198,7 @@ class PhotoAvatar:
                 head["shapes"] = tensors["shapes"].float().numpy()
             if points.shape != (marks.COUNT, 3) or photo.shape != plate.shape or matte.shape != photo.shape[:2]:
                 raise ValueError("sizes differ")
-            width = float(np.linalg.norm(points[454, :2] - points[234, :2]))
-            return cls(header, layers(photo, matte, width, plate), points, head)
+            return cls(header, layers(photo, matte, points, plate), points, head)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise AvatarkitError(
                 f"the avatar's pictures and header do not fit together ({error}): fit it again"

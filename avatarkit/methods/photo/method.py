@@ -45,8 +45,7 @@ class Photo:
         scale = np.array([width / image.shape[1], height / image.shape[0]])
         small = _resized(image, width, height)
         points = track.landmarks[t].astype(np.float64) * (*scale, scale[0])
-        face = float(np.linalg.norm(points[454, :2] - points[234, :2]))
-        parts = layers(small, _resized(matte, width, height), face, seed=config.seed)
+        parts = layers(small, _resized(matte, width, height), points, seed=config.seed)
         progress({"stage": "preparing the photo", "step": 1, "steps": 2})
         head: dict[str, NDArray[Any]] = {"neutral": track.neutral}
         if track.shapes is not None:

@@ -17,6 +17,8 @@ LOOP = list(marks.LIPS_INNER)
 SIDE = 256
 """Pixels of the generic cavity's picture, which is 1.6 mouth widths wide."""
 SPAN = 1.6
+FULL = 3.0
+"""Pixels between the lips from which the cavity is opaque."""
 BEHIND = 0.08
 """Teeth lie so many face widths behind the lips."""
 
@@ -37,24 +39,26 @@ class Mouth:
         along = (other - corner) / self.wide
         across = np.array([-along[1], along[0]])
         # From pixels of the photo to the cavity's picture: the mouth's corners on a line a third down.
-        scale = SIDE / (SPAN * self.wide)
+        self.side = int(np.clip(round(1.5 * SPAN * self.wide), 24, SIDE))
+        scale = self.side / (SPAN * self.wide)
         linear = scale * np.stack([along, across])
         middle = (corner + other) / 2
         upper = landmarks[13, :2]
         anchor = middle + across * float((upper - middle) @ across)
-        self.to_cavity = np.column_stack([linear, np.array([SIDE / 2, SIDE / 3]) - linear @ anchor])
+        self.to_cavity = np.column_stack([linear, np.array([self.side / 2, self.side / 3]) - linear @ anchor])
         self.across = across
-        self.rest_gap = float((landmarks[14, :2] - landmarks[13, :2]) @ across)
         if self.own:
             self.picture, self.shows = _own_interior(photo, landmarks, self.light)
-        self.cavity, self.lower = _cavity(self.light)
+        size = (self.side, self.side)  # no finer than the photo, or teeth shimmer
+        cavity, lower = (cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in _cavity(self.light))
+        self.cavity, self.lower = np.asarray(cavity), np.asarray(lower)
 
     def draw(self, frame: Image, landmarks: Array, head: Similarity) -> None:
         """Draw into ``frame`` [H, W, 3] inside the lips of ``landmarks`` [478, 3]; ``head``: the skull's motion."""
         height, width = frame.shape[:2]
         loop = landmarks[LOOP, :2]
         opened = float((landmarks[14, :2] - landmarks[13, :2]) @ self._now(head, self.across))
-        if opened < 0.3:
+        if opened < 0.3:  # pixels
             return
         part = region(loop, height, width, soft=0.6)
         if part is None:
@@ -73,13 +77,14 @@ class Mouth:
         shade = np.minimum(shade, np.roll(shade, drop, 0))
         strength = 0.25 if self.own else 0.75
         light = 1 - strength * np.clip(1 - shade * 1.15, 0, 1)
-        blend(frame, part, color * light[..., None])
+        # Lips that just part show a soft line first.
+        blend(frame, part, color * light[..., None], part.mask * np.float32(min(1.0, opened / FULL)))
 
     def _generic(self, part: Region, back: Array, opened: float) -> Float:
         to_cavity = _after(self.to_cavity, back)
         color = np.asarray(seen_through(self.cavity, to_cavity, part), np.float32)
         # The lower row hangs from the jaw: its edge stays a little above the lower lip.
-        sunk = np.array([0.0, SIDE / (SPAN * self.wide) * opened])
+        sunk = np.array([0.0, self.side / (SPAN * self.wide) * opened])
         jaw = to_cavity.copy()
         jaw[:, 2] -= sunk
         row = np.asarray(seen_through(self.lower, jaw, part), np.float32)
@@ -174,7 +179,7 @@ def _row(
         across = (side - center) / half
         # Edges are rounded: the corner of each tooth goes in.
         bottom = reach - 0.02 * np.abs(across) ** 3
-        cover = np.clip((1 - np.abs(across)) * half / 0.006, 0, 1) * np.clip((bottom - v) / 0.008, 0, 1)
+        cover = np.clip(0.45 + (1 - np.abs(across)) * half / 0.012, 0, 1) * np.clip((bottom - v) / 0.008, 0, 1)
         cover = cover * np.clip((v - top) / 0.008, 0, 1)
         round_ = 1 - 0.16 * across**2 - 0.1 * np.clip((v - top) / (edge - top), 0, 1) ** 4
         arch = 1 - 0.62 * min(1.0, (center / 0.4)) ** 2

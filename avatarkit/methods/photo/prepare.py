@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.data.plate import pull_push
+from avatarkit.heads.landmarks import OVAL
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 SPILL = 0.03
 """Share of the face's width by which the person is grown before the background is filled."""
+INSIDE = 0.97
+"""Size of the outline within which the face is whole, against the face's oval."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,28 @@ class Layers:
         return np.dstack([scaled, self.alpha * 255]).round().astype(np.uint8)
 
 
-def layers(photo: Image, matte: Image, width: float, plate: Image | None = None, seed: int = 0) -> Layers:
-    """Take ``photo`` [H, W, 3] apart by the person's ``matte`` [H, W] (255: person).
+def layers(
+    photo: Image, matte: Image, points: NDArray[np.floating], plate: Image | None = None, seed: int = 0
+) -> Layers:
+    """Take ``photo`` [H, W, 3] with face landmarks ``points`` [478, 3] apart by the person's ``matte`` [H, W].
 
-    ``width``: of the face, pixels. A ``plate`` made before is taken as it is; ``seed`` is that of its grain.
+    The matte is 255 for person. A ``plate`` made before is taken as it is; ``seed`` is that of its grain.
     """
-    alpha = matte.astype(np.float32) / 255
+    alpha = covered(matte.astype(np.float32) / 255, points[list(OVAL), :2])
+    width = float(np.linalg.norm(points[454, :2] - points[234, :2]))
     if plate is None:
         plate = background(photo, alpha, width, seed)
     return Layers(photo, alpha, unmixed(photo, alpha, plate), plate)
+
+
+def covered(alpha: Float, face: NDArray[np.floating]) -> Float:
+    """``alpha`` [H, W] made whole inside the ``face``'s outline [P, 2] (pixels): mattes gnaw at cheeks."""
+    center = face.mean(0)
+    inside = np.zeros(alpha.shape, np.uint8)
+    fixed = np.round((center + INSIDE * (face - center) - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(inside, [fixed], 255, cv2.LINE_AA, 4)
+    whole = cv2.GaussianBlur(inside.astype(np.float32) / 255, (0, 0), 1.0)
+    return np.asarray(np.maximum(alpha, whole))
 
 
 def background(photo: Image, alpha: Float, width: float, seed: int = 0) -> Image:
