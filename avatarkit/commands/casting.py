@@ -99,6 +99,8 @@ def target(output: Path | None, pair: tuple[Path, str | None], alone: bool) -> P
     source, driver = pair
     name = f"{stem(source, driver)}.reenact.{'png' if driver is None else 'mp4'}"
     if alone and (output is None or not output.is_dir()):
+        if output is not None and "%" in output.name and output.parent.parent.is_dir():
+            output.parent.mkdir(exist_ok=True)
         return output
     if output is None:
         return Path(name)
