@@ -18,6 +18,7 @@ from avatarkit.files.errors import AvatarkitError
 from avatarkit.heads import landmarks as marks
 from avatarkit.heads import load
 from avatarkit.heads.landmarks import OVAL
+from avatarkit.heads.model import HeadModel
 from avatarkit.methods.driving import neutral_drive
 from avatarkit.methods.photo import draw, mesh, warp
 from avatarkit.methods.photo.depth import front_surface, outer_depth, relative_pixels
@@ -25,6 +26,7 @@ from avatarkit.methods.photo.eyes import Eye
 from avatarkit.methods.photo.mouth import Mouth
 from avatarkit.methods.photo.prepare import Layers, layers
 from avatarkit.methods.photo.transfer import Motion, Options, Posed, Rig
+from avatarkit.methods.photo.underlay import Underlay
 from avatarkit.methods.registry import Drive, Frame
 from avatarkit.rendering.camera import Camera
 
@@ -51,7 +53,10 @@ class PhotoAvatar:
         step = float(header["config"]["grid"]) * max(self.height, self.width) / 512
         self.mesh = mesh.build(points[: marks.MESH, :2], self.width, self.height, step)
         outer = self.mesh.points[marks.MESH :]
-        self.depth = outer_depth(outer, points, self._front())
+        head_points = self._head_points()
+        front = front_surface(head_points, self._model.triangles, self.height, self.width)
+        self.depth = outer_depth(outer, points, front)
+        self.underlay = Underlay(self._model, head_points, parts)
         self.warp = warp.solve(self.mesh, self.depth, step)
         self.canvas = draw.Canvas(self.mesh, self.height, self.width)
         self.person = parts.premultiplied()
@@ -119,7 +124,10 @@ class PhotoAvatar:
 
     def _drawn_frame(self, posed: Posed, drive: Drive | None, behind: Image | None = None) -> tuple[Image, Float]:
         place = self.canvas.sources(self._points(posed, drive))
-        image = draw.over(draw.warped(self.person, place), self.layers.plate if behind is None else behind)
+        chin = posed.head.undone(posed.landmarks[152]) - self.chin
+        behind = self.layers.plate if behind is None else behind
+        behind = self.underlay.over(behind, posed.head, posed.turn, chin)
+        image = draw.over(draw.warped(self.person, place), behind)
         for eye in self.eyes:
             eye.draw(image, posed.landmarks)
         self.mouth.draw(image, posed.landmarks, posed.head)
@@ -143,10 +151,13 @@ class PhotoAvatar:
 
     # The fitted head -----------------------------------------------------------------------------------
 
+    @cached_property
+    def _model(self) -> HeadModel:
+        return load(self.header["head"].get("name", "builtin"))
+
     def _posed_head(self, drive: Drive) -> Array:
         """[V, 3] camera space."""
-        model = load(self.header["head"].get("name", "builtin"))
-        vertices = model.posed(
+        vertices = self._model.posed(
             expression=drive.expression, eyes=drive.eyes,
             neutral=self.head["neutral"], shapes=self.head.get("shapes"),
         )  # fmt: skip
@@ -154,19 +165,20 @@ class PhotoAvatar:
 
     def _drawn(self, drive: Drive) -> Array:
         """[478, 3] landmarks of the photo's fitted head under ``drive``, as a detector would see them."""
-        model = load(self.header["head"].get("name", "builtin"))
         origin = float(neutral_drive(self.header).translation[2])
-        return relative_pixels(self._posed_head(drive)[model.landmarks], self.camera.intrinsics, origin)
+        return relative_pixels(self._posed_head(drive)[self._model.landmarks], self.camera.intrinsics, origin)
 
-    def _front(self) -> Array:
-        model = load(self.header["head"].get("name", "builtin"))
+    def _head_points(self) -> Array:
+        """[V, 3] the fitted head at rest in pixels and depth, its depth on the landmarks' level."""
         rest = neutral_drive(self.header)
         points = relative_pixels(self._posed_head(rest), self.camera.intrinsics, float(rest.translation[2]))
-        return front_surface(points, model.triangles, self.height, self.width)
+        stable = list(marks.STABLE)
+        points[:, 2] += np.median(self.points[stable, 2] - points[self._model.landmarks[stable], 2])
+        return points
 
     def _jaw(self) -> Array:
         """[468, 3] displacement by jawOpen in template axes (image axes, meters)."""
-        model = load(self.header["head"].get("name", "builtin"))
+        model = self._model
         shape = model.shapes[model.expression_names.index("jawOpen")]
         return np.asarray(shape[model.landmarks[: marks.MESH]] * FLIP, np.float64)
 

@@ -133,7 +133,7 @@ def _own_interior(photo: Image, landmarks: Array, light: Float) -> tuple[Float, 
     picture[rows, columns] = pull_push(picture[rows, columns], known[rows, columns])
     # Above and beside, teeth go on; below what shows there is the dark.
     reach = 2 * max(2, round(0.12 * w)) + 1
-    grown = cv2.dilate(inside, np.ones((reach, reach), np.uint8), anchor=(reach // 2, reach - 1))
+    grown = cv2.dilate(inside, np.ones((reach, reach), np.uint8), anchor=(reach // 2, 0))
     grown = np.maximum(grown, cv2.dilate(inside, np.ones((1, 2 * reach + 1), np.uint8)))
     shows = cv2.GaussianBlur(np.maximum(grown, inside).astype(np.float32), (0, 0), max(1.0, 0.03 * w))
     shows = np.maximum(shows, cv2.GaussianBlur(known, (0, 0), 0.8))
