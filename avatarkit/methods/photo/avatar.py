@@ -42,7 +42,9 @@ PIVOT = 0.6
 class PhotoAvatar:
     """One photo that moves like its driver (see the registry's ``Avatar``). Draws whole frames by itself."""
 
-    def __init__(self, header: dict[str, Any], parts: Layers, points: Array, head: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, header: dict[str, Any], parts: Layers, points: Array, head: dict[str, NDArray[Any]]
+    ) -> None:
         """``points`` [478, 3] the photo's landmarks; ``head``: ``neutral`` [V, 3] and ``shapes`` [E, V, 3] or none."""
         self.header, self.layers, self.head = header, parts, head
         self.height, self.width = parts.photo.shape[:2]
@@ -87,8 +89,8 @@ class PhotoAvatar:
 
     def frame(self, drive: Drive, motion: Motion | None = None) -> Image:
         """[H, W, 3] the whole frame: person and background."""
-        posed = self.posed(drive, motion)
-        image, place = self._drawn_frame(posed, drive)
+        motion = motion or self.own_motion
+        image, place = self._layered(self.posed(drive, motion), drive, motion)
         lost = draw.stillness(place)[..., None] * self.lost
         return np.clip(image + lost, 0, 255).astype(np.uint8)
 
@@ -102,13 +104,15 @@ class PhotoAvatar:
 
     def render(self, drive: Drive, camera: Camera) -> Frame:
         """The person alone as ``camera`` sees it: a scaled crop of the photo's own view."""
-        posed = self.posed(drive)
-        image, place = self._drawn_frame(posed, drive, behind=self.layers.color)
+        own_motion = self.own_motion
+        image, place = self._layered(self.posed(drive), drive, own_motion, behind=self.layers.color)
         alpha = draw.warped((self.layers.alpha * 255).round().astype(np.uint8), place)
         own, k = self.camera.intrinsics, np.asarray(camera.intrinsics, np.float64)
         scale = k[0, 0] / own[0, 0]
         shift = k[:2, 2] - scale * own[:2, 2]
-        matrix = np.array([[scale, 0, shift[0] + 0.5 * scale - 0.5], [0, scale, shift[1] + 0.5 * scale - 0.5]])
+        matrix = np.array(
+            [[scale, 0, shift[0] + 0.5 * scale - 0.5], [0, scale, shift[1] + 0.5 * scale - 0.5]]
+        )
         size = (camera.width, camera.height)
         rgb = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         seen = cv2.warpAffine(alpha, matrix, size, flags=cv2.INTER_LINEAR)
@@ -119,11 +123,14 @@ class PhotoAvatar:
         """[H, W, 3] what the photo has over the layers put together at rest."""
         rest = self.rig.posed(self.own_motion.neutral, self.own_motion)
         rest = replace(rest, landmarks=self.points)
-        image, _ = self._drawn_frame(rest, None)
+        image, _ = self._layered(rest, None, self.own_motion)
         return np.asarray(self.layers.photo.astype(np.float32) - image)
 
-    def _drawn_frame(self, posed: Posed, drive: Drive | None, behind: Image | None = None) -> tuple[Image, Float]:
-        place = self.canvas.sources(self._points(posed, drive))
+    def _layered(
+        self, posed: Posed, drive: Drive | None, motion: Motion, behind: Image | None = None
+    ) -> tuple[Image, Float]:
+        """([H, W, 3] the layers over each other, [H, W, 2] where in the photo each pixel comes from)."""
+        place = self.canvas.sources(self._points(posed, self._torso(posed, drive, motion)))
         chin = posed.head.undone(posed.landmarks[152]) - self.chin
         behind = self.layers.plate if behind is None else behind
         behind = self.underlay.over(behind, posed.head, posed.turn, chin)
@@ -133,19 +140,23 @@ class PhotoAvatar:
         self.mouth.draw(image, posed.landmarks, posed.head)
         return image, place
 
-    def _points(self, posed: Posed, drive: Drive | None) -> Array:
+    def _points(self, posed: Posed, torso: Array) -> Array:
         """[N, 3] where the mesh lies."""
         head = np.column_stack([posed.head.scale * posed.head.rotation[:2], posed.head.shift[:2]])
         head[:, :2] -= np.eye(2)
         oval = (posed.landmarks - self.points)[list(OVAL), :2]
-        moved = self.warp.displaced(oval, head, self._torso(posed))
+        moved = self.warp.displaced(oval, head, torso)
         outer = self.mesh.points[marks.MESH :] + moved
         depth = posed.head.applied(np.column_stack([self.mesh.points[marks.MESH :], self.depth]))[:, 2]
         return np.concatenate([posed.landmarks[: marks.MESH], np.column_stack([outer, depth])])
 
-    def _torso(self, posed: Posed) -> Array:
-        """[2, 3] the torso's similarity minus identity, photo pixels: a share of what the neck does."""
-        pivot = self.chin + (0, 0, 0.35 * self.rig.width)
+    def _torso(self, posed: Posed, drive: Drive | None, motion: Motion) -> Array:
+        """[2, 3] the torso's similarity minus identity, pixels: as tracked, else a share of what the neck does."""
+        if drive is not None and drive.torso is not None and not motion.synthetic:
+            return _carried(
+                drive.torso, motion.neutral[152, :2], self.chin[:2], self.rig.size_against(motion)
+            )
+        pivot = self.chin + np.array([0, 0, 0.35 * self.rig.width])
         moved = posed.head.applied(pivot) - pivot
         return np.column_stack([np.zeros((2, 2)), PIVOT * moved[:2]])
 
@@ -208,13 +219,24 @@ class PhotoAvatar:
             head = {"neutral": tensors["neutral"].numpy()}
             if "shapes" in tensors:
                 head["shapes"] = tensors["shapes"].float().numpy()
-            if points.shape != (marks.COUNT, 3) or photo.shape != plate.shape or matte.shape != photo.shape[:2]:
+            if (
+                points.shape != (marks.COUNT, 3)
+                or photo.shape != plate.shape
+                or matte.shape != photo.shape[:2]
+            ):
                 raise ValueError("sizes differ")
             return cls(header, layers(photo, matte, points, plate), points, head)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise AvatarkitError(
                 f"the avatar's pictures and header do not fit together ({error}): fit it again"
             ) from error
+
+
+def _carried(torso: NDArray[np.floating], chin: Array, own: Array, size: float) -> Array:
+    """A driver's ``torso`` [2, 3] about its ``chin`` [2] as a similarity about the photo's ``own``, minus identity."""
+    linear = np.asarray(torso[:, :2], np.float64)
+    travel = linear @ chin + torso[:, 2] - chin
+    return np.column_stack([linear - np.eye(2), own - linear @ own + size * travel])
 
 
 def _png(image: Image) -> Tensor:

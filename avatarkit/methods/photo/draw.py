@@ -66,6 +66,8 @@ def over(person: Image, behind: Image) -> Image:
 def stillness(place: Float) -> Float:
     """[H, W] 1 where ``place`` is the pixel itself, 0 where it is ``GONE`` pixels away."""
     height, width = place.shape[:2]
-    away = np.hypot(place[::4, ::4, 0] - np.arange(0, width, 4), place[::4, ::4, 1] - np.arange(0, height, 4)[:, None])
+    away = np.hypot(
+        place[::4, ::4, 0] - np.arange(0, width, 4), place[::4, ::4, 1] - np.arange(0, height, 4)[:, None]
+    )
     small = np.clip((GONE - away) / (GONE - STILL), 0, 1).astype(np.float32)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -50,8 +51,10 @@ def build(face: Array, width: int, height: int, step: float) -> Mesh:
     points = np.concatenate([face, *rings, grid])
     around = np.arange(len(OVAL))
     loops = [np.array(OVAL), MESH + around, MESH + len(OVAL) + around]
-    strips = [_strip(inner, outer) for inner, outer in zip(loops[:-1], loops[1:], strict=True)]
-    outside = _outside(points, np.concatenate([loops[-1], np.arange(MESH + 2 * len(OVAL), len(points))]), outline)
+    strips = [_strip(inner, outer) for inner, outer in pairwise(loops)]
+    outside = _outside(
+        points, np.concatenate([loops[-1], np.arange(MESH + 2 * len(OVAL), len(points))]), outline
+    )
     triangles = np.concatenate([face_topology(), *strips, outside])
     return Mesh(points, _wound(points, triangles).astype(np.int32))
 

@@ -50,7 +50,9 @@ class Mouth:
         if self.own:
             self.picture, self.shows = _own_interior(photo, landmarks, self.light)
         size = (self.side, self.side)  # no finer than the photo, or teeth shimmer
-        cavity, lower = (cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in _cavity(self.light))
+        cavity, lower = (
+            cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in _cavity(self.light)
+        )
         self.cavity, self.lower = np.asarray(cavity), np.asarray(lower)
 
     def draw(self, frame: Image, landmarks: Array, head: Similarity) -> None:
@@ -179,7 +181,9 @@ def _row(
         across = (side - center) / half
         # Edges are rounded: the corner of each tooth goes in.
         bottom = reach - 0.02 * np.abs(across) ** 3
-        cover = np.clip(0.45 + (1 - np.abs(across)) * half / 0.012, 0, 1) * np.clip((bottom - v) / 0.008, 0, 1)
+        cover = np.clip(0.45 + (1 - np.abs(across)) * half / 0.012, 0, 1) * np.clip(
+            (bottom - v) / 0.008, 0, 1
+        )
         cover = cover * np.clip((v - top) / 0.008, 0, 1)
         round_ = 1 - 0.16 * across**2 - 0.1 * np.clip((v - top) / (edge - top), 0, 1) ** 4
         arch = 1 - 0.62 * min(1.0, (center / 0.4)) ** 2

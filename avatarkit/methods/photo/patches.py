@@ -48,7 +48,9 @@ def region(polygon: Array, height: int, width: int, soft: float = 0.7, margin: i
     mask = np.zeros((bottom - top, right - left), np.uint8)
     fixed = np.round((polygon - (left + 0.5, top + 0.5)) * (1 << BITS)).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, BITS)
-    blurred = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), soft) if soft else mask / np.float32(255)
+    blurred = (
+        cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), soft) if soft else mask / np.float32(255)
+    )
     return Region(left, top, np.asarray(blurred, np.float32))
 
 

@@ -81,7 +81,7 @@ def background(photo: Image, alpha: Float, width: float, seed: int = 0) -> Image
 
 
 def unmixed(photo: Image, alpha: Float, plate: Image) -> Image:
-    """[H, W, 3] the color F with photo = alpha F + (1 - alpha) plate, where little of it shows continued from inside."""
+    """[H, W, 3] the color F of photo = alpha F + (1 - alpha) plate; where little of it shows, continued from inside."""
     share = alpha[..., None]
     source, behind = photo.astype(np.float32), plate.astype(np.float32)
     color = (source - (1 - share) * behind) / np.maximum(share, 0.05)

@@ -21,8 +21,10 @@ JAW_SHARE = 0.7
 """Share of an open-mouthed photo's closing that its jaw does; its lips do the rest."""
 
 LIDS = (
-    (marks.LID_UPPER_RIGHT, marks.LID_LOWER_RIGHT, (247, 30, 29, 27, 28, 56, 190), (25, 110, 24, 23, 22, 26, 112)),
-    (marks.LID_UPPER_LEFT, marks.LID_LOWER_LEFT, (467, 260, 259, 257, 258, 286, 414), (255, 339, 254, 253, 252, 256, 341)),
+    (marks.LID_UPPER_RIGHT, marks.LID_LOWER_RIGHT,
+     (247, 30, 29, 27, 28, 56, 190), (25, 110, 24, 23, 22, 26, 112)),
+    (marks.LID_UPPER_LEFT, marks.LID_LOWER_LEFT,
+     (467, 260, 259, 257, 258, 286, 414), (255, 339, 254, 253, 252, 256, 341)),
 )  # fmt: skip
 """Per eye (right, left): upper and lower margin corner to corner, and the rows of skin next to them."""
 FOLLOW = 0.45
@@ -113,7 +115,7 @@ def lips(
     change = scale * strength * (now.gap - neutral.gap)
     opened = photo.lip_gap > OPEN_MOUTH
     if opened:
-        wanted = scale * np.maximum(neutral.gap, 0) * (photo.height > 0) + change
+        wanted = scale * np.maximum(neutral.gap, 0) + change
     else:
         wanted = photo.gap + change
     wanted = np.maximum(wanted, 0)
@@ -125,8 +127,6 @@ def lips(
         if by_jaw > 1e-9 and missing < 0:
             result[: marks.MESH] += JAW_SHARE * missing / by_jaw * jaw
     missing = wanted - (result[LOWER, 1] - result[UPPER, 1])
-    if not opened:
-        missing = np.where(missing > 0, np.minimum(missing, 0.15 * np.maximum(wanted, 0)), missing)
     for rows, sign in ((UPPER_ROWS, -0.4), (LOWER_ROWS, 0.6)):
         for row, part in zip(rows, ROW_SHARE, strict=True):
             result[np.array(row), 1] += sign * part * missing[1:-1]

@@ -41,8 +41,6 @@ class Motion:
     """measures of ``neutral`` in its own axes (template units)."""
     own: Array
     """[478, 3] ``neutral`` in its own axes."""
-    rotation: Array | None = None
-    """[3, 3] tracked rotation of the neutral frame."""
     options: Options = field(default_factory=Options)
     synthetic: bool = False
     """whether the driver has no landmarks and is drawn from the photo's own head model."""
@@ -53,7 +51,7 @@ class Motion:
         points = np.asarray(neutral, np.float64)
         frame = face_frame(points)
         own = frame.undone(points)
-        return cls(points, frame, rules.measured(own), own, None, options, synthetic)
+        return cls(points, frame, rules.measured(own), own, options, synthetic)
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,10 @@ class Rig:
             points = rules.irises(points, self.face, gaze)
         return points
 
+    def size_against(self, motion: Motion) -> float:
+        """The photo's face over the driver's, in pixels."""
+        return self.frame.scale / motion.frame.scale
+
     def _head(self, moved: Similarity, motion: Motion) -> Similarity:
         from scipy.spatial.transform import Rotation
 
@@ -124,7 +126,7 @@ class Rig:
         scale = float(np.clip(moved.scale**options.pose_scale, 0.6, 1.6))
         stable = list(marks.STABLE)
         before = motion.neutral[stable].mean(0)
-        size = self.frame.scale / motion.frame.scale
+        size = self.size_against(motion)
         travel = options.pose_scale * size * (moved.applied(before) - before)
         return Similarity(scale, rotation, self.center + travel - scale * rotation @ self.center)
 

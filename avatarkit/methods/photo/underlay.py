@@ -47,7 +47,9 @@ class Underlay:
         share = float(smoothstep(np.asarray((turn - FADE[0]) / (FADE[1] - FADE[0]))))
         if share <= 0:
             return behind
-        vertices = torch.from_numpy(np.ascontiguousarray(head.applied(self.points + self.jaw * chin), np.float32))
+        vertices = torch.from_numpy(
+            np.ascontiguousarray(head.applied(self.points + self.jaw * chin), np.float32)
+        )
         face, weights, _ = raster.rasterize(vertices, self.triangles, self.height, self.width, False)
         place = raster.interpolate(self.rest, self.triangles, face, weights).numpy()
         color = cv2.remap(self.color, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
