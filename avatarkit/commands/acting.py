@@ -144,7 +144,9 @@ class Tracked(Acting):
             transfer = "absolute" if own else "relative"
         self.transfer = transfer
         self.rest = Drive.of(begun, neutral_frame(begun))
-        self.camera = Camera(np.asarray(begun.intrinsics, np.float32), int(video["width"]), int(video["height"]))
+        self.camera = Camera(
+            np.asarray(begun.intrinsics, np.float32), int(video["width"]), int(video["height"])
+        )
         if self.rigged:
             self.neutral = self.rest
             if transfer == "absolute":
@@ -174,7 +176,12 @@ class Tracked(Acting):
 
 
 def opened(
-    driver: str, path: Path, header: dict[str, Any], wishes: Wishes, rigged: bool, performances: tuple[str, ...]
+    driver: str,
+    path: Path,
+    header: dict[str, Any],
+    wishes: Wishes,
+    rigged: bool,
+    performances: tuple[str, ...],
 ) -> Acting:
     """The driver an argument names; ``path`` is its file (standard input already spooled)."""
     if driver in performances and not Path(driver).exists():

@@ -85,7 +85,9 @@ def _within(folder: Path) -> tuple[list[Path], list[Path]]:
 
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     photos = [p for p in files if p.suffix.lower() in SUFFIXES or p.suffix.lower() == ".safetensors"]
-    clips = [p for p in files if p.suffix.lower() in (*VIDEOS, ".webm", ".avi") or p.name.endswith(".track.npz")]
+    clips = [
+        p for p in files if p.suffix.lower() in (*VIDEOS, ".webm", ".avi") or p.name.endswith(".track.npz")
+    ]
     if not photos and not clips:
         raise AvatarkitError(f"{folder}: the folder holds no photos, avatars, videos or tracks")
     return photos, clips

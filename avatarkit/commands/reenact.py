@@ -50,7 +50,9 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="out.mp4, frames/%05d.png, a folder for several, or - for raw rgb24 frames."
+            "--output",
+            "-o",
+            help="out.mp4, frames/%05d.png, a folder for several, or - for raw rgb24 frames.",
         ),
     ] = None,
     set_: Annotated[
@@ -63,14 +65,17 @@ def command(
             help="relative: the driver's change since its neutral frame; absolute: the driver's own face."
         ),
     ] = Transfer.auto,
-    expression_scale: Annotated[float, typer.Option(min=0.0, help="Factor on the driver's expression.")] = 1.0,
+    expression_scale: Annotated[
+        float, typer.Option(min=0.0, help="Factor on the driver's expression.")
+    ] = 1.0,
     pose_scale: Annotated[float, typer.Option(min=0.0, help="Factor on the driver's head motion.")] = 1.0,
     parts: Annotated[
         str, typer.Option(help="Motion that is taken over, of face,lips,eyes,pose.")
     ] = "face,lips,eyes,pose",
     crop: Annotated[Crop, typer.Option(help="The whole photo, or the square around the head.")] = Crop.full,
     size: Annotated[
-        int | None, typer.Option(min=64, max=2048, help="Pixels of the longer side (default for photos: 512).")
+        int | None,
+        typer.Option(min=64, max=2048, help="Pixels of the longer side (default for photos: 512)."),
     ] = None,
     mouth: Annotated[
         Mouth, typer.Option(help="Inside of an open mouth: the photo's own where it shows, or generic.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from avatarkit.commands.acting import Acting, Wishes
+    from avatarkit.methods.registry import Drive
     from avatarkit.methods.stage import Stage
 
     Image = NDArray[np.uint8]
@@ -195,7 +196,9 @@ def _reenact(
                 bar.advance()
     total = time.perf_counter() - began
     if counts["held"]:
-        told = f"{counts['held']} of {count} driver frames hold no usable face: the last good pose is held there"
+        told = (
+            f"{counts['held']} of {count} driver frames hold no usable face: the last good pose is held there"
+        )
         console.note(told, quiet)
     return _summary(count, (width, height), drawing, total, ready, counts["held"])
 
@@ -242,7 +245,8 @@ def _images(job: Job, stage: Stage, actor: Acting, counts: dict[str, int]) -> It
     from avatarkit.commands.playback import _beside
     from avatarkit.data.ahead import ahead
 
-    view, last = _view(job, stage), None
+    view = _view(job, stage)
+    last: Drive | None = None
     frames: Iterator[Any] = repeat(None)
     if job.side_by_side:
         if actor.video is None:
@@ -251,14 +255,13 @@ def _images(job: Job, stage: Stage, actor: Acting, counts: dict[str, int]) -> It
     waiting: list[int] = []
     shown, picture = -1, None
     for index, drive in ahead(actor.drives(), 1 if job.live else 24):
-        if drive is None:
-            counts["held"] += 1
-            if last is None:  # before the first face: its frame is drawn for the ones waiting, too
-                waiting.append(index)
-                continue
-        drive = last = drive or last
+        counts["held"] += drive is None
+        last = drive or last
+        if last is None:  # before the first face: its frame is drawn for the ones waiting, too
+            waiting.append(index)
+            continue
         began = time.perf_counter()
-        image = _finished(job, stage.frame(drive, *view))
+        image = _finished(job, stage.frame(last, *view))
         seconds = time.perf_counter() - began
         for number in (*waiting, index):
             while job.side_by_side and shown < number:

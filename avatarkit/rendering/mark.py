@@ -23,7 +23,5 @@ def marked(image: Image, text: str = TEXT) -> Image:
     corner = result[top:, left:]
     corner[:] = (corner.astype(np.uint16) * 2 // 5).astype(np.uint8)
     place = (left + pad, height - pad - below)
-    cv2.putText(
-        result, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thick, cv2.LINE_AA
-    )
+    cv2.putText(result, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thick, cv2.LINE_AA)
     return result

@@ -115,7 +115,7 @@ class TrackStream:
         def opened(most: int) -> LandmarkDetector:
             return open_detector(options.detector, options.landmarker, most)
 
-        grow = np.float32(1.0)
+        grow = np.ones(3, np.float32)
         if size is not None:
             grow = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
         seen = sights(islice(frames, options.max_frames), opened, self._counter.count, options.face)

@@ -51,7 +51,9 @@ class RigAvatar(JawAvatar):
         return image
 
     def before(self, change: Callable[[np.ndarray], np.ndarray]) -> RigAvatar:
-        return RigAvatar(self.picture * 0 + int(change(np.full((40, 60, 3), 90, np.uint8))[0, 0, 2]), self.header)
+        return RigAvatar(
+            self.picture * 0 + int(change(np.full((40, 60, 3), 90, np.uint8))[0, 0, 2]), self.header
+        )
 
 
 class Jaw(Picture):
@@ -150,11 +152,15 @@ def test_idle_loops_without_a_seam(avatars: list[Path]) -> None:
 
 
 def test_a_still_a_background_a_size_and_a_mark(avatars: list[Path]) -> None:
-    summary = reenacted(avatars[1], "--set", "jawOpen=0.5", "--background", "white", "--size", 120, "-o", "a.png")
+    summary = reenacted(
+        avatars[1], "--set", "jawOpen=0.5", "--background", "white", "--size", 120, "-o", "a.png"
+    )
     assert summary["frames"] == 1 and summary["size"] == [120, 80]
     plain = read_image(Path("a.png"))
     np.testing.assert_array_equal(plain[20, 20], [0, 127, 255])
-    reenacted(avatars[1], "--set", "jawOpen=0.5", "--background", "white", "--size", 120, "--mark", "-o", "b.png")
+    reenacted(
+        avatars[1], "--set", "jawOpen=0.5", "--background", "white", "--size", 120, "--mark", "-o", "b.png"
+    )
     marked = read_image(Path("b.png"))
     assert (marked[:40] == plain[:40]).all() and (marked[-8:, -30:] != plain[-8:, -30:]).any()
 
@@ -213,7 +219,8 @@ def test_a_photo_moves_like_the_person_it_shows(clip: Callable[[str], Path]) -> 
     assert probe(Path("out.mp4")).has_audio
     made = [frame for _, frame in read_frames(Path("out.mp4"))]
     moved, unmoved = (
-        float(np.mean([_psnr(a, b) for a, b in zip(some, frames, strict=True)])) for some in (made, [frames[0]] * 60)
+        float(np.mean([_psnr(a, b) for a, b in zip(some, frames, strict=True)]))
+        for some in (made, [frames[0]] * 60)
     )
     assert _psnr(made[0], frames[0]) > 30
     assert moved > unmoved + 1.5

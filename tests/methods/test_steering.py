@@ -45,7 +45,9 @@ def gap(d: Drive, pair: tuple[int, int]) -> float:
 
 
 NEUTRAL = drive({})
-ACTING = drive({"jawOpen": 0.6, "eyeBlinkRight": 1.0, "eyeBlinkLeft": 1.0, "browInnerUp": 0.8}, yaw=12, x=0.02)
+ACTING = drive(
+    {"jawOpen": 0.6, "eyeBlinkRight": 1.0, "eyeBlinkLeft": 1.0, "browInnerUp": 0.8}, yaw=12, x=0.02
+)
 
 
 def steered(**options: object) -> Drive:

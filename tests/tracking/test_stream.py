@@ -118,7 +118,11 @@ def test_frames_without_a_face_are_not_valid(blank: Path, truth: synthetic.Truth
         blocks = list(tracker.blocks())
     valid = joined(blocks, "valid")
     np.testing.assert_array_equal(np.flatnonzero(~valid), [*range(20, 25), *range(100, 130)])
-    assert np.isnan(joined(blocks, "rotation")[22]).all() and joined(blocks, "landmarks").shape == (130, 478, 3)
+    assert np.isnan(joined(blocks, "rotation")[22]).all() and joined(blocks, "landmarks").shape == (
+        130,
+        478,
+        3,
+    )
 
 
 def test_no_face_at_all_is_told(blank: Path) -> None:
@@ -150,9 +154,7 @@ def test_a_clip_is_seen_frame_by_frame(moving_clip: Path) -> None:
 def test_lifting_and_projecting_are_inverse(truth: synthetic.Truth) -> None:
     pose = truth.rotation[:9].astype(np.float32), truth.translation[:9].astype(np.float32)
     local = lifted(truth.points[:9], synthetic.INTRINSICS, *pose)
-    np.testing.assert_allclose(
-        projected(local, synthetic.INTRINSICS, *pose), truth.points[:9], atol=0.01
-    )
+    np.testing.assert_allclose(projected(local, synthetic.INTRINSICS, *pose), truth.points[:9], atol=0.01)
     # in its own space the face hardly moves: what is left is its expression
     assert np.linalg.norm(local[:, 6] - local[0, 6], axis=-1).max() < 0.004
 
