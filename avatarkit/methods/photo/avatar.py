@@ -73,7 +73,7 @@ class PhotoAvatar:
         options = options or Options()
         if neutral.landmarks is None or not np.isfinite(neutral.landmarks).all():
             return Motion.of(self._drawn(neutral), options, synthetic=True)
-        return Motion.of(neutral.landmarks, options)
+        return Motion.of(np.asarray(neutral.landmarks, np.float64), options)
 
     @cached_property
     def own_motion(self) -> Motion:

@@ -51,7 +51,7 @@ def front_surface(vertices: Array, triangles: NDArray[np.int32], height: int, wi
     return np.where(face.numpy() >= 0, depth.numpy(), np.nan).astype(np.float64)
 
 
-def relative_pixels(camera_points: Array, intrinsics: Array, origin: float) -> Array:
+def relative_pixels(camera_points: Array, intrinsics: NDArray[np.floating], origin: float) -> Array:
     """[..., 3] pixels and depth as landmarks have it, of ``camera_points`` [..., 3] in meters.
 
     ``origin``: distance at which depth is 0; its unit is the pixel there (weak perspective).

@@ -41,10 +41,11 @@ class Photo:
         progress({"stage": "preparing the photo", "step": 0, "steps": 2})
         image = _frame(subject, t)
         matte = person_in_frame(track, _matted(track, t))
-        height, width = _size(*image.shape[:2], config.size)
+        height, width = _size(image.shape[0], image.shape[1], config.size)
         scale = np.array([width / image.shape[1], height / image.shape[0]])
         small = _resized(image, width, height)
-        points = track.landmarks[t].astype(np.float64) * (*scale, scale[0])
+        scaled = track.landmarks[t] * np.array([*scale, scale[0]])
+        points = scaled.astype(np.float32).astype(np.float64)  # as the file keeps them
         parts = layers(small, _resized(matte, width, height), points, seed=config.seed)
         progress({"stage": "preparing the photo", "step": 1, "steps": 2})
         head: dict[str, NDArray[Any]] = {"neutral": track.neutral}

@@ -84,12 +84,12 @@ class Mouth:
 
     def _generic(self, part: Region, back: Array, opened: float) -> Float:
         to_cavity = _after(self.to_cavity, back)
-        color = np.asarray(seen_through(self.cavity, to_cavity, part), np.float32)
+        color = seen_through(self.cavity, to_cavity, part)
         # The lower row hangs from the jaw: its edge stays a little above the lower lip.
         sunk = np.array([0.0, self.side / (SPAN * self.wide) * opened])
         jaw = to_cavity.copy()
         jaw[:, 2] -= sunk
-        row = np.asarray(seen_through(self.lower, jaw, part), np.float32)
+        row = seen_through(self.lower, jaw, part)
         return np.asarray(color + row[..., 3:] * (row[..., :3] - color), np.float32)
 
     @staticmethod

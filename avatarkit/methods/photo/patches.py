@@ -62,7 +62,7 @@ def polygon_mask(polygon: Array, height: int, width: int) -> NDArray[np.bool_]:
     return mask > 127
 
 
-def seen_through(picture: NDArray[np.generic], to_picture: Array, part: Region) -> NDArray[np.generic]:
+def seen_through(picture: Float, to_picture: Array, part: Region) -> Float:
     """[h, w, C] ``picture`` at the region's pixels taken through the affine map ``to_picture`` [2, 3]."""
     height, width = part.mask.shape
     linear = to_picture[:, :2]

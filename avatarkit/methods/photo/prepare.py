@@ -60,7 +60,8 @@ def covered(alpha: Float, face: NDArray[np.floating]) -> Float:
     fixed = np.round((center + INSIDE * (face - center) - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(inside, [fixed], 255, cv2.LINE_AA, 4)
     whole = cv2.GaussianBlur(inside.astype(np.float32) / 255, (0, 0), 1.0)
-    return np.asarray(np.maximum(alpha, whole))
+    # In steps of 1/255, as the file keeps it.
+    return np.asarray(np.round(np.maximum(alpha, whole) * 255) / 255, np.float32)
 
 
 def background(photo: Image, alpha: Float, width: float, seed: int = 0) -> Image:

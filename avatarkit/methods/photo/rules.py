@@ -123,9 +123,9 @@ def lips(
     if opened:
         # The jaw closes most of what is to be closed, the lips meet.
         by_jaw = float((jaw[LOWER, 1] - jaw[UPPER, 1])[4:7].mean())
-        missing = float((wanted - (points[LOWER, 1] - points[UPPER, 1]))[4:7].mean())
-        if by_jaw > 1e-9 and missing < 0:
-            result[: marks.MESH] += JAW_SHARE * missing / by_jaw * jaw
+        closing = float((wanted - (points[LOWER, 1] - points[UPPER, 1]))[4:7].mean())
+        if by_jaw > 1e-9 and closing < 0:
+            result[: marks.MESH] += JAW_SHARE * closing / by_jaw * jaw
     missing = wanted - (result[LOWER, 1] - result[UPPER, 1])
     for rows, sign in ((UPPER_ROWS, -0.4), (LOWER_ROWS, 0.6)):
         for row, part in zip(rows, ROW_SHARE, strict=True):
