@@ -91,8 +91,8 @@ class PhotoAvatar:
         """[H, W, 3] the whole frame: person and background."""
         motion = motion or self.own_motion
         image, place = self._layered(self.posed(drive, motion), drive, motion)
-        lost = draw.stillness(place)[..., None] * self.lost
-        return np.clip(image + lost, 0, 255).astype(np.uint8)
+        kept = cv2.multiply(self.lost, cv2.merge([draw.stillness(place)] * 3))
+        return np.asarray(cv2.add(image, kept, dtype=cv2.CV_8U))
 
     def before(self, change: Callable[[Image], Image]) -> PhotoAvatar:
         """The same avatar with the background [H, W, 3] that ``change`` makes of its own."""

@@ -38,7 +38,6 @@ class Photo:
         started = time.perf_counter()
         track = subject.track
         t = neutral_frame(track)
-        progress({"stage": "preparing the photo", "step": 0, "steps": 2})
         image = _frame(subject, t)
         matte = person_in_frame(track, _matted(track, t))
         height, width = _size(image.shape[0], image.shape[1], config.size)

@@ -47,15 +47,25 @@ class Underlay:
         share = float(smoothstep(np.asarray((turn - FADE[0]) / (FADE[1] - FADE[0]))))
         if share <= 0:
             return behind
-        vertices = torch.from_numpy(
-            np.ascontiguousarray(head.applied(self.points + self.jaw * chin), np.float32)
+        points = head.applied(self.points + self.jaw * chin)
+        low, high = (
+            np.floor(points[:, :2].min(0)).astype(int) - 2,
+            np.ceil(points[:, :2].max(0)).astype(int) + 2,
         )
-        face, weights, _ = raster.rasterize(vertices, self.triangles, self.height, self.width, False)
+        left, top = max(int(low[0]), 0), max(int(low[1]), 0)
+        width, height = min(int(high[0]), self.width) - left, min(int(high[1]), self.height) - top
+        if width < 2 or height < 2:
+            return behind
+        vertices = torch.from_numpy((points - (left, top, 0)).astype(np.float32))
+        face, weights, _ = raster.rasterize(vertices, self.triangles, height, width, False)
         place = raster.interpolate(self.rest, self.triangles, face, weights).numpy()
         color = cv2.remap(self.color, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         cover = cv2.blur((face.numpy() >= 0).astype(np.float32), (3, 3))
-        cover = np.maximum(2 * cover - 1, 0)[..., None] * np.float32(share)  # soft, inside its own edge
-        return np.asarray(behind + cover * (color.astype(np.float32) - behind) + 0.5, np.uint8)
+        cover = np.maximum(2 * cover - 1, 0) * np.float32(share)  # soft, inside its own edge
+        result = behind.copy()
+        part = result[top : top + height, left : left + width]
+        part[...] = cv2.blendLinear(color, np.ascontiguousarray(part), cover, 1 - cover)
+        return result
 
 
 def _inside(points: Array, alpha: Float) -> Array:
