@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from avatarkit import __version__
-from avatarkit.commands import demo, eval, fit, info, render, segment, track
+from avatarkit.commands import demo, eval, fit, info, reenact, render, segment, track
 
 app = typer.Typer(
     name="avatarkit",
@@ -37,6 +37,7 @@ app.command("track")(track.command)
 app.command("segment")(segment.command)
 app.command("fit", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(fit.command)
 app.command("render")(render.command)
+app.command("reenact")(reenact.command)
 app.command("eval")(eval.command)
 app.command("info")(info.command)
 app.command("demo")(demo.command)

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
 from avatarkit.heads import arkit
+from avatarkit.heads.landmarks import MESH
 from avatarkit.methods.registry import Drive
 from avatarkit.rendering.performance import NECK_PIVOT, Performance
 
@@ -39,9 +40,30 @@ def neutral_frame(track: Track) -> int:
     cost = (weight * np.abs(expression - target) / spread).sum(1) / weight.sum()
     turns = _turns(track, valid)
     cost += np.linalg.norm(turns - np.median(turns, 0), axis=1) / 0.1
+    cost += _unrest(track.landmarks[valid].astype(np.float64))
     speed = np.gradient(turns, axis=0) if len(valid) > 1 else np.zeros_like(turns)
     cost += np.linalg.norm(speed, axis=1) / 0.02 + 0.2 * np.arange(len(valid)) / len(valid)
     return int(valid[np.argmin(cost)])
+
+
+def _unrest(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N] how far lips and lids of landmarks [N, L, 3] are from rest: lips near their 10th percentile, lids their 70th.
+
+    Coefficients of a clip's solver leave out what is the person's own; the landmarks see it. Both eyes count alike.
+    """
+
+    def apart(a: int, b: int) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.norm(points[:, a, :2] - points[:, b, :2], axis=1))
+
+    if points.shape[1] < MESH or not np.isfinite(points[:, :MESH, :2]).all():
+        return np.zeros(len(points))
+    height, width = apart(10, 152), apart(33, 263)
+    lips = apart(13, 14) / np.maximum(height, 1e-6)
+    right, left = apart(159, 145) / np.maximum(width, 1e-6), apart(386, 374) / np.maximum(width, 1e-6)
+    lids = (right + left) / 2
+    cost = np.abs(lips - np.percentile(lips, 10)) / 0.02
+    cost += np.abs(lids - np.percentile(lids, 70)) / 0.015
+    return np.asarray(cost + np.abs(right - left - np.median(right - left)) / 0.015)
 
 
 def _turns(track: Track, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -111,14 +133,31 @@ def drives(
         own = header.get("clip", {}).get("sha256") == track.meta.get("video", {}).get("sha256")
         transfer = "absolute" if own else "relative"
     track = _named_like(track, header["expression_names"])
+    seen = [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
     if transfer == "absolute":
-        return [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
-    rest, start = neutral_drive(header), Drive.of(track, neutral_frame(track))
+        return seen
+    start = Drive.of(track, neutral_frame(track))
+    return retargeted(seen, start, header, transfer, expression_scale, pose_scale)
+
+
+def retargeted(
+    seen: list[Drive | None],
+    start: Drive,
+    header: dict[str, Any],
+    transfer: str,
+    expression_scale: float = 1.0,
+    pose_scale: float = 1.0,
+) -> list[Drive | None]:
+    """A driver's frames as the avatar's, ``absolute`` or ``relative`` to the driver's neutral ``start``.
+
+    Coefficients are in the order of the avatar's expression names already.
+    """
+    if transfer == "absolute":
+        return seen
+    rest, ranges = neutral_drive(header), header["reference"]
     return [
-        _relative(Drive.of(track, t), start, rest, header["reference"], expression_scale, pose_scale)
-        if track.valid[t]
-        else None
-        for t in range(len(track))
+        None if drive is None else _relative(drive, start, rest, ranges, expression_scale, pose_scale)
+        for drive in seen
     ]
 
 

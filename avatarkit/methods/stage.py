@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,19 @@ class Stage:
     camera: Camera
     resolution: int
     """pixels of the square head crop the avatar was trained at."""
+    motion: Any = None
+    """what an avatar that draws whole frames compares its driver with (see ``begun``)."""
+
+    @property
+    def rigged(self) -> bool:
+        """Whether the avatar draws whole frames itself, from a driver's own landmarks."""
+        return hasattr(self.avatar, "start") and hasattr(self.avatar, "frame")
+
+    def begun(self, neutral: Drive | None, camera: Camera | None) -> Stage:
+        """The stage ready for a driver whose rest is ``neutral`` seen by ``camera``; None: drives are the avatar's."""
+        if not self.rigged or neutral is None:
+            return replace(self, motion=None)
+        return replace(self, motion=self.avatar.start(neutral, camera))  # type: ignore[attr-defined]
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Stage:
@@ -68,6 +82,13 @@ class Stage:
             plate = cv2.resize(picture[..., ::-1], (width, height), interpolation=cv2.INTER_AREA)
         return replace(self, scene=replace(self.scene, plate=np.ascontiguousarray(plate)))
 
+    def before(self, change: Callable[[Image], Image]) -> Stage:
+        """The same stage with the background [H, W, 3] that ``change`` makes of its own."""
+        if self.rigged:
+            return replace(self, avatar=self.avatar.before(change))  # type: ignore[attr-defined]
+        plate = np.ascontiguousarray(change(self.scene.plate))
+        return replace(self, scene=replace(self.scene, plate=plate))
+
     def without_torso(self) -> Stage:
         """The head alone before the background, for views the flat torso cannot follow."""
         return replace(self, scene=replace(self.scene, torso=None))
@@ -79,6 +100,9 @@ class Stage:
 
     def frame(self, drive: Drive, resolution: int | None = None, view: str = "frame") -> Image:
         """What a viewer sees: [H, W, 3] uint8, the whole original ``frame`` or only the head ``crop``."""
+        if self.rigged:
+            whole: Image = self.avatar.frame(drive, self.motion)  # type: ignore[attr-defined]
+            return whole if view == "frame" else self._cropped(whole, resolution or self.resolution)
         head = self.head(drive, resolution)
         behind = self.scene.behind(self._torso_motion(drive))
         if view == "crop":
@@ -87,6 +111,9 @@ class Stage:
         else:
             image = self.scene.over(behind, head.rgb, head.alpha)
         return (image * 255 + 0.5).astype(np.uint8)
+
+    def _cropped(self, whole: Image, resolution: int) -> Image:
+        return np.asarray(self.scene.window(whole, resolution).round(), np.uint8)
 
     def _torso_motion(self, drive: Drive) -> NDArray[np.float32]:
         pivot = np.asarray(NECK_PIVOT, np.float64)

@@ -1,0 +1,130 @@
+"""``avatarkit reenact``: a photo, or an avatar, moves like a driver."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avatarkit.commands import console
+
+
+class Transfer(StrEnum):
+    """How a driver's motion becomes the face's."""
+
+    auto = "auto"
+    relative = "relative"
+    absolute = "absolute"
+
+
+class Crop(StrEnum):
+    """What of the photo the result shows."""
+
+    head = "head"
+    full = "full"
+
+
+class Mouth(StrEnum):
+    """What shows in an open mouth."""
+
+    photo = "photo"
+    generic = "generic"
+
+
+@console.run
+def command(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Photos or avatars (*.safetensors) and their drivers: videos, tracks, - or a performance "
+            "(talk, smile, turn, blink, idle). Folders stand for what they hold.",
+            show_default=False,
+        ),
+    ],
+    driver: Annotated[
+        list[str] | None,
+        typer.Option(help="A driver, as above, or a folder of images as one clip; repeat for more."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="out.mp4, frames/%05d.png, a folder for several, or - for raw rgb24 frames.",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of an expression to hold; without a driver: a still."),
+    ] = None,
+    transfer: Annotated[
+        Transfer,
+        typer.Option(
+            help="relative: the driver's change since its neutral frame; absolute: the driver's own face."
+        ),
+    ] = Transfer.auto,
+    expression_scale: Annotated[
+        float, typer.Option(min=0.0, help="Factor on the driver's expression.")
+    ] = 1.0,
+    pose_scale: Annotated[float, typer.Option(min=0.0, help="Factor on the driver's head motion.")] = 1.0,
+    parts: Annotated[
+        str, typer.Option(help="Motion that is taken over, of face,lips,eyes,pose.")
+    ] = "face,lips,eyes,pose",
+    crop: Annotated[Crop, typer.Option(help="The whole photo, or the square around the head.")] = Crop.full,
+    size: Annotated[
+        int | None,
+        typer.Option(min=64, max=2048, help="Pixels of the longer side (default for photos: 512)."),
+    ] = None,
+    mouth: Annotated[
+        Mouth, typer.Option(help="Inside of an open mouth: the photo's own where it shows, or generic.")
+    ] = Mouth.photo,
+    background: Annotated[str, typer.Option(help="keep, white, black, blur, or a picture file.")] = "keep",
+    live_smoothing: Annotated[
+        bool, typer.Option(help="Every frame two frames after the driver's, instead of a window later.")
+    ] = False,
+    side_by_side: Annotated[bool, typer.Option(help="The driver's video to the left.")] = False,
+    mark: Annotated[bool, typer.Option(help="Write 'synthetic' into the corner.")] = False,
+    audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Keep the driver's audio.")] = True,
+    face: Annotated[
+        str, typer.Option(help="Whose face in a photo: largest, center, or its number from the left.")
+    ] = "largest",
+    fps: Annotated[
+        float | None, typer.Option(min=1.0, max=240.0, help="Frame rate of a performance (default: 25).")
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    threads: console.Threads = 0,
+    device: console.Device = "cpu",
+    json: console.Json = False,
+    quiet: console.Quiet = False,
+) -> None:
+    """Make a photo (or an avatar) move like the driver: hair, shoulders, background and sound included."""
+    from avatarkit.commands import reenactment
+
+    reenactment.run(
+        reenactment.Job(
+            inputs=tuple(inputs),
+            drivers=tuple(driver or ()),
+            output=output,
+            transfer=transfer.value,
+            settings=tuple(set_ or ()),
+            scales=(expression_scale, pose_scale),
+            parts=tuple(part.strip() for part in parts.split(",") if part.strip()),
+            crop=crop.value,
+            size=size,
+            mouth=mouth.value,
+            background=background,
+            side_by_side=side_by_side,
+            audio=audio,
+            face=face,
+            mark=mark,
+            live=live_smoothing,
+            fps=fps,
+            max_frames=max_frames,
+            threads=threads,
+            device=device,
+        ),
+        json=json,
+        quiet=quiet,
+    )

@@ -1,0 +1,62 @@
+"""Depth of what lies around the face: half the fitted head, half a profile that falls away from the oval."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from avatarkit.heads.landmarks import OVAL
+from avatarkit.ops import raster
+
+Array = NDArray[np.float64]
+FALL, LENGTH = 0.9, 0.27
+"""How far, and over which length, depth falls behind the oval, in face widths."""
+
+
+def outer_depth(points: Array, landmarks: Array, front: Array) -> Array:
+    """[N] depth in pixels (growing away from the viewer, as landmarks have it) of ``points`` [N, 2].
+
+    ``landmarks`` [478, 3] of the photo. ``front`` [H, W]: depth of the head model's front surface on the same
+    scale, NaN where there is none (see ``front_surface``).
+    """
+    oval = landmarks[list(OVAL)]
+    width = float(np.linalg.norm(landmarks[454, :2] - landmarks[234, :2]))
+    gap = np.linalg.norm(points[:, None] - oval[None, :, :2], axis=-1)
+    share = 1 / (gap + 0.02 * width) ** 3
+    share /= share.sum(1, keepdims=True)
+    distance = gap.min(1)
+    profile = share @ oval[:, 2] + FALL * width * -np.expm1(-distance / (LENGTH * width))
+    height, columns = front.shape
+    x = np.clip(points[:, 0].astype(int), 0, columns - 1)
+    y = np.clip(points[:, 1].astype(int), 0, height - 1)
+    inside = (points >= 0).all(1) & (points[:, 0] < columns) & (points[:, 1] < height)
+    surface = np.where(inside, front[y, x], np.nan)
+    # The landmarks' depth and the model's differ a little at the oval: the model's is shifted to meet it.
+    at = np.round(oval[:, :2]).astype(int)
+    seen = front[np.clip(at[:, 1], 0, height - 1), np.clip(at[:, 0], 0, columns - 1)]
+    shift = oval[:, 2] - seen
+    good = np.isfinite(shift)
+    if good.any():
+        surface = surface + (share[:, good] @ shift[good]) / share[:, good].sum(1)
+    return np.where(np.isfinite(surface), 0.5 * profile + 0.5 * surface, profile)
+
+
+def front_surface(vertices: Array, triangles: NDArray[np.int32], height: int, width: int) -> Array:
+    """[H, W] depth of the nearest surface of a head with ``vertices`` [V, 3] in pixels and depth; NaN: none."""
+    face, _, depth = raster.rasterize(
+        torch.from_numpy(np.ascontiguousarray(vertices, np.float32)),
+        torch.from_numpy(triangles), height, width, perspective=False,
+    )  # fmt: skip
+    return np.where(face.numpy() >= 0, depth.numpy(), np.nan).astype(np.float64)
+
+
+def relative_pixels(camera_points: Array, intrinsics: NDArray[np.floating], origin: float) -> Array:
+    """[..., 3] pixels and depth as landmarks have it, of ``camera_points`` [..., 3] in meters.
+
+    ``origin``: distance at which depth is 0; its unit is the pixel there (weak perspective).
+    """
+    k = np.asarray(intrinsics, np.float64)
+    z = camera_points[..., 2:]
+    flat = camera_points[..., :2] / z * (k[0, 0], k[1, 1]) + k[:2, 2]
+    return np.concatenate([flat, (z - origin) * k[0, 0] / origin], -1)

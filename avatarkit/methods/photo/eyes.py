@@ -1,0 +1,112 @@
+"""Eyes behind the lids: the photo's own, completed where its lids hide them, with an iris that moves."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.data.plate import pull_push
+from avatarkit.heads import landmarks as marks
+from avatarkit.methods.photo.patches import Image, blend, polygon_mask, region
+from avatarkit.methods.photo.rules import eye_axes
+
+Array = NDArray[np.float64]
+Float = NDArray[np.float32]
+LOOPS = (marks.EYE_RIGHT, marks.EYE_LEFT)
+IRIS = (marks.IRIS_RIGHT, marks.IRIS_LEFT)
+STIFF, YIELD = 1.15, 0.3
+"""The iris moves rigidly within so many of its radii; from there motion fades over so much of the eye's width."""
+
+
+class Eye:
+    """One eye of the photo as a texture with room around it."""
+
+    def __init__(self, photo: Image, landmarks: Array, eye: int) -> None:
+        """``photo`` [H, W, 3], its ``landmarks`` [478, 3], ``eye`` 0 (right) or 1 (left)."""
+        self.eye = eye
+        middle, along, _ = eye_axes(landmarks, eye)
+        self.size = float(np.linalg.norm(along))
+        reach = round(0.9 * self.size) + 2
+        self.origin = np.floor(middle).astype(int) - reach
+        height, width = photo.shape[:2]
+        rows = np.clip(np.arange(self.origin[1], self.origin[1] + 2 * reach), 0, height - 1)
+        columns = np.clip(np.arange(self.origin[0], self.origin[0] + 2 * reach), 0, width - 1)
+        patch = np.ascontiguousarray(photo[rows[:, None], columns]).astype(np.float32)
+        local = landmarks[:, :2] - self.origin
+        self.center = local[IRIS[eye][0]]
+        rim = local[list(IRIS[eye][1:])]
+        self.radius = float(np.linalg.norm(rim - self.center, axis=1).mean())
+        self.texture = _completed(patch, local[list(LOOPS[eye])], self.center, self.radius)
+        self.axes = self._axes(landmarks)
+        self.gaze = self.axes @ np.append(landmarks[IRIS[eye][0], :2], 1)
+
+    def _axes(self, landmarks: Array) -> Array:
+        """[2, 3] from pixels to coordinates of the eye, in eye widths."""
+        middle, along, across = eye_axes(landmarks, self.eye)
+        linear = np.linalg.inv(np.column_stack([along, across]))
+        return np.column_stack([linear, -linear @ middle])
+
+    def draw(self, frame: Image, landmarks: Array) -> None:
+        """Draw into ``frame`` [H, W, 3] inside the lids of ``landmarks`` [478, 3]."""
+        height, width = frame.shape[:2]
+        part = region(landmarks[list(LOOPS[self.eye]), :2], height, width, soft=0.6)
+        if part is None:
+            return
+        axes = self._axes(landmarks)
+        iris = axes @ np.append(landmarks[IRIS[self.eye][0], :2], 1)
+        shift = iris - self.gaze
+        x, y = part.grid()
+        a = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2]).astype(np.float32)
+        b = (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2]).astype(np.float32)
+        away = np.sqrt((a - np.float32(iris[0])) ** 2 + (b - np.float32(iris[1])) ** 2)
+        fade = np.clip(1 - (away - STIFF * self.radius / self.size) / YIELD, 0, 1)
+        fade = fade * fade * (3 - 2 * fade)
+        a -= np.float32(shift[0]) * fade
+        b -= np.float32(shift[1]) * fade
+        back = np.linalg.inv(np.vstack([self.axes, [0, 0, 1]]))
+        u = (back[0, 0] * a + back[0, 1] * b + back[0, 2] - self.origin[0] - 0.5).astype(np.float32)
+        v = (back[1, 0] * a + back[1, 1] * b + back[1, 2] - self.origin[1] - 0.5).astype(np.float32)
+        color = cv2.remap(self.texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        blend(frame, part, color)
+
+
+def _completed(patch: Float, loop: Array, center: Array, radius: float) -> Float:
+    """``patch`` [S, S, 3] with iris and white continued under the lids (``loop`` [P, 2])."""
+    size = patch.shape[0]
+    inside = polygon_mask(loop, size, size)
+    thin = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    known = thin if thin.sum() > 0.3 * inside.sum() else inside
+    y, x = np.mgrid[:size, :size] + 0.5
+    away = np.hypot(x - center[0], y - center[1]).astype(np.float32)
+    white = pull_push(patch, (known & (away > 1.2 * radius)).astype(np.float32))
+    white = white if (known & (away > 1.2 * radius)).sum() > 4 else np.full_like(patch, _pale(patch, inside))
+    iris = _by_radius(patch, known, away, radius)
+    disk = np.clip((radius + 0.5 - away) / 1.5, 0, 1)[..., None]
+    made = white + disk * (iris - white)
+    share = cv2.GaussianBlur(known.astype(np.float32), (0, 0), 0.7)[..., None] * known[..., None]
+    return np.asarray(made + share * (patch - made), np.float32)
+
+
+def _by_radius(patch: Float, known: NDArray[np.bool_], away: Float, radius: float) -> Float:
+    """[S, S, 3] the mean known color at each pixel's distance from the iris's center."""
+    steps = max(3, round(radius))
+    ring = np.clip((away / max(radius, 1e-3) * steps).astype(int), 0, steps)
+    chosen = known & (away < radius)
+    if chosen.sum() < 3:
+        return np.full_like(patch, patch.reshape(-1, 3).min(0))
+    total = np.zeros((steps + 1, 3))
+    count = np.bincount(ring[chosen], minlength=steps + 1).astype(float)
+    for channel in range(3):
+        total[:, channel] = np.bincount(ring[chosen], patch[chosen][:, channel], steps + 1)
+    filled = np.flatnonzero(count)
+    nearest = filled[np.abs(np.arange(steps + 1)[:, None] - filled).argmin(1)]
+    table = total[nearest] / count[nearest, None]
+    return np.asarray(table[ring], np.float32)
+
+
+def _pale(patch: Float, inside: NDArray[np.bool_]) -> Float:
+    """A white for eyes that show none: the brightest of what is inside, paler."""
+    colors = patch[inside] if inside.any() else patch.reshape(-1, 3)
+    bright = np.percentile(colors, 90, axis=0)
+    return np.asarray(0.5 * bright + 0.5 * bright.mean(), np.float32)

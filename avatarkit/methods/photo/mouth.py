@@ -1,0 +1,193 @@
+"""Inside the mouth: the photo's own teeth where it shows them, else a shaded cavity with two rows of teeth."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.data.plate import pull_push
+from avatarkit.heads import landmarks as marks
+from avatarkit.methods.photo.frames import Similarity
+from avatarkit.methods.photo.patches import Image, Region, blend, polygon_mask, region, seen_through
+
+Array = NDArray[np.float64]
+Float = NDArray[np.float32]
+LOOP = list(marks.LIPS_INNER)
+SIDE = 256
+"""Pixels of the generic cavity's picture, which is 1.6 mouth widths wide."""
+SPAN = 1.6
+FULL = 3.0
+"""Pixels between the lips from which the cavity is opaque."""
+BEHIND = 0.08
+"""Teeth lie so many face widths behind the lips."""
+
+
+class Mouth:
+    """What shows between the lips."""
+
+    def __init__(self, photo: Image, landmarks: Array, generic: bool, open_from: float = 0.02) -> None:
+        """``photo`` [H, W, 3] and its ``landmarks`` [478, 3]; ``generic``: never the photo's own interior."""
+        height = float(np.linalg.norm(landmarks[10] - landmarks[152]))
+        gap = float(np.linalg.norm(landmarks[13, :2] - landmarks[14, :2])) / height
+        self.own = not generic and gap > open_from
+        width = float(np.linalg.norm(landmarks[454, :2] - landmarks[234, :2]))
+        self.depth = float(landmarks[[78, 308], 2].mean()) + BEHIND * width
+        self.light = _skin(photo, landmarks)
+        corner, other = landmarks[78, :2], landmarks[308, :2]
+        self.wide = max(float(np.linalg.norm(other - corner)), 2.0)
+        along = (other - corner) / self.wide
+        across = np.array([-along[1], along[0]])
+        # From pixels of the photo to the cavity's picture: the mouth's corners on a line a third down.
+        self.side = int(np.clip(round(1.5 * SPAN * self.wide), 24, SIDE))
+        scale = self.side / (SPAN * self.wide)
+        linear = scale * np.stack([along, across])
+        middle = (corner + other) / 2
+        upper = landmarks[13, :2]
+        anchor = middle + across * float((upper - middle) @ across)
+        self.to_cavity = np.column_stack([linear, np.array([self.side / 2, self.side / 3]) - linear @ anchor])
+        self.across = across
+        if self.own:
+            self.picture, self.shows = _own_interior(photo, landmarks, self.light)
+        size = (self.side, self.side)  # no finer than the photo, or teeth shimmer
+        cavity, lower = (
+            cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in _cavity(self.light)
+        )
+        self.cavity, self.lower = np.asarray(cavity), np.asarray(lower)
+
+    def draw(self, frame: Image, landmarks: Array, head: Similarity) -> None:
+        """Draw into ``frame`` [H, W, 3] inside the lips of ``landmarks`` [478, 3]; ``head``: the skull's motion."""
+        height, width = frame.shape[:2]
+        loop = landmarks[LOOP, :2]
+        opened = float((landmarks[14, :2] - landmarks[13, :2]) @ self._now(head, self.across))
+        if opened < 0.3:  # pixels
+            return
+        part = region(loop, height, width, soft=0.6)
+        if part is None:
+            return
+        skull = _flat(head, self.depth)
+        back = _inverse(skull)
+        color = self._generic(part, back, opened)
+        if self.own:
+            own = seen_through(self.picture, back, part)
+            share = seen_through(self.shows, back, part)[..., None]
+            color = color + share * (own - color)
+        # Lips keep light off what lies right behind them, the upper one most.
+        soft = max(0.6, 0.05 * self.wide * head.scale)
+        shade = cv2.GaussianBlur(part.mask, (0, 0), soft)
+        drop = max(1, round(soft))
+        shade = np.minimum(shade, np.roll(shade, drop, 0))
+        strength = 0.25 if self.own else 0.75
+        light = 1 - strength * np.clip(1 - shade * 1.15, 0, 1)
+        # Lips that just part show a soft line first.
+        blend(frame, part, color * light[..., None], part.mask * np.float32(min(1.0, opened / FULL)))
+
+    def _generic(self, part: Region, back: Array, opened: float) -> Float:
+        to_cavity = _after(self.to_cavity, back)
+        color = seen_through(self.cavity, to_cavity, part)
+        # The lower row hangs from the jaw: its edge stays a little above the lower lip.
+        sunk = np.array([0.0, self.side / (SPAN * self.wide) * opened])
+        jaw = to_cavity.copy()
+        jaw[:, 2] -= sunk
+        row = seen_through(self.lower, jaw, part)
+        return np.asarray(color + row[..., 3:] * (row[..., :3] - color), np.float32)
+
+    @staticmethod
+    def _now(head: Similarity, direction: Array) -> Array:
+        turned = head.rotation[:2, :2] @ direction
+        return np.asarray(turned / max(float(np.linalg.norm(turned)), 1e-6))
+
+
+def _flat(head: Similarity, depth: float) -> Array:
+    """[2, 3] what ``head`` does to the plane of the photo at ``depth``."""
+    linear = head.scale * head.rotation[:2]
+    return np.column_stack([linear[:, :2], linear[:, 2] * depth + head.shift[:2]])
+
+
+def _inverse(affine: Array) -> Array:
+    return np.asarray(np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2])
+
+
+def _after(outer: Array, inner: Array) -> Array:
+    return np.asarray(outer @ np.vstack([inner, [0, 0, 1]]))
+
+
+def _skin(photo: Image, landmarks: Array) -> Float:
+    """[3] color of the cheeks and the chin, 0 to 255."""
+    points = np.round(landmarks[[50, 280, 205, 425, 199, 200], :2]).astype(int)
+    x = np.clip(points[:, 0], 0, photo.shape[1] - 1)
+    y = np.clip(points[:, 1], 0, photo.shape[0] - 1)
+    return np.asarray(np.median(cv2.GaussianBlur(photo, (0, 0), 2)[y, x], 0), np.float32)
+
+
+def _own_interior(photo: Image, landmarks: Array, light: Float) -> tuple[Float, Float]:
+    """([H, W, 3] the photo's interior continued, [H, W] where it is to be believed)."""
+    height, width = photo.shape[:2]
+    loop = landmarks[LOOP, :2]
+    inside = polygon_mask(loop, height, width).astype(np.uint8)
+    thin = cv2.erode(inside, np.ones((3, 3), np.uint8))
+    known = (thin if thin.sum() > 0.4 * inside.sum() else inside).astype(np.float32)
+    x, y, w, h = cv2.boundingRect(inside)
+    pad = w
+    top, left = max(y - pad, 0), max(x - pad, 0)
+    rows, columns = slice(top, y + h + pad), slice(left, x + w + pad)
+    picture = photo.astype(np.float32)
+    picture[rows, columns] = pull_push(picture[rows, columns], known[rows, columns])
+    # Above and beside, teeth go on; below what shows there is the dark.
+    reach = 2 * max(2, round(0.12 * w)) + 1
+    grown = cv2.dilate(inside, np.ones((reach, reach), np.uint8), anchor=(reach // 2, 0))
+    grown = np.maximum(grown, cv2.dilate(inside, np.ones((1, 2 * reach + 1), np.uint8)))
+    shows = cv2.GaussianBlur(np.maximum(grown, inside).astype(np.float32), (0, 0), max(1.0, 0.03 * w))
+    shows = np.maximum(shows, cv2.GaussianBlur(known, (0, 0), 0.8))
+    return picture, np.asarray(shows, np.float32)
+
+
+def _cavity(light: Float) -> tuple[Float, Float]:
+    """([SIDE, SIDE, 3] cavity with the upper teeth, [SIDE, SIDE, 4] lower teeth and tongue), 0 to 255, alpha 0 to 1."""
+    unit = SIDE / SPAN  # pixels of a mouth width
+    line = SIDE / 3
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    u, v = (x + 0.5 - SIDE / 2) / unit, (y + 0.5 - line) / unit
+    bright = light.mean()
+    flesh = np.array([0.36, 0.13, 0.12], np.float32) * (0.6 * bright + 0.4 * light)
+    deep = np.clip(1 - np.hypot(u / 0.55, (v - 0.22) / 0.4), 0, 1)[..., None]
+    cavity = flesh * (1 - 0.72 * deep)
+    teeth, alpha = _row(u, v, top=-0.13, edge=0.115, widths=(0.093, 0.072, 0.083, 0.07, 0.062), light=light)
+    gum = np.clip((-0.035 - v) / 0.02, 0, 1)[..., None] * alpha
+    teeth = teeth + gum * (np.array([0.72, 0.36, 0.36], np.float32) * light - teeth)
+    cavity = cavity + alpha * (teeth - cavity)
+    lower, mask = _row(
+        u, -v, top=-0.12, edge=0.045, widths=(0.058, 0.06, 0.066, 0.066, 0.06), light=0.86 * light
+    )
+    tongue = np.clip((1 - np.hypot(u / 0.3, (v - 0.07) / 0.16)) / 0.5, 0, 1)[..., None]
+    tint = np.array([0.62, 0.3, 0.3], np.float32) * light
+    color = tint + mask * (lower - tint)
+    return cavity.astype(np.float32), np.dstack([color, np.maximum(0.75 * tongue, mask)]).astype(np.float32)
+
+
+def _row(
+    u: Float, v: Float, top: float, edge: float, widths: tuple[float, ...], light: Float
+) -> tuple[Float, Float]:
+    """One row of teeth, mirrored about u = 0, from ``top`` down to ``edge``: color [S, S, 3], alpha [S, S, 1]."""
+    color = np.zeros((*u.shape, 3), np.float32)
+    alpha = np.zeros(u.shape, np.float32)
+    enamel = 0.5 * light + 0.5 * light.mean() * np.array([1.06, 1.0, 0.9], np.float32)
+    enamel = np.minimum(enamel * 1.12, 225)
+    side = np.abs(u)
+    start = 0.0
+    for i, width in enumerate(widths):
+        center, half = start + width / 2, width / 2
+        reach = edge - (0.0, 0.014, 0.004, 0.02, 0.03)[i]
+        across = (side - center) / half
+        # Edges are rounded: the corner of each tooth goes in.
+        bottom = reach - 0.02 * np.abs(across) ** 3
+        cover = np.clip(0.45 + (1 - np.abs(across)) * half / 0.012, 0, 1) * np.clip(
+            (bottom - v) / 0.008, 0, 1
+        )
+        cover = cover * np.clip((v - top) / 0.008, 0, 1)
+        round_ = 1 - 0.16 * across**2 - 0.1 * np.clip((v - top) / (edge - top), 0, 1) ** 4
+        arch = 1 - 0.62 * min(1.0, (center / 0.4)) ** 2
+        color = np.where(cover[..., None] > alpha[..., None], enamel * (round_ * arch)[..., None], color)
+        alpha = np.maximum(alpha, cover)
+        start += width
+    return color, np.asarray(alpha[..., None], np.float32)

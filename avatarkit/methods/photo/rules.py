@@ -1,0 +1,144 @@
+"""What a transferred face must keep: lids that close, lips that do not cross, irises between their corners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.heads import landmarks as marks
+
+Array = NDArray[np.float64]
+
+CLOSED = 0.16
+"""Share of the open aperture that the detector still sees between closed lids."""
+WIDEST = 1.6
+"""Largest lid aperture against the photo's own."""
+OPEN_MOUTH = 0.02
+"""Lip gap over the face's height from which a photo's mouth counts as open."""
+JAW_SHARE = 0.7
+"""Share of an open-mouthed photo's closing that its jaw does; its lips do the rest."""
+
+LIDS = (
+    (marks.LID_UPPER_RIGHT, marks.LID_LOWER_RIGHT,
+     (247, 30, 29, 27, 28, 56, 190), (25, 110, 24, 23, 22, 26, 112)),
+    (marks.LID_UPPER_LEFT, marks.LID_LOWER_LEFT,
+     (467, 260, 259, 257, 258, 286, 414), (255, 339, 254, 253, 252, 256, 341)),
+)  # fmt: skip
+"""Per eye (right, left): upper and lower margin corner to corner, and the rows of skin next to them."""
+FOLLOW = 0.45
+"""Share of a lid's correction that the skin next to it takes."""
+
+UPPER, LOWER = np.array(marks.LIPS_UPPER_INNER), np.array(marks.LIPS_LOWER_INNER)
+UPPER_ROWS = ((191, 80, 81, 82, 13, 312, 311, 310, 415), (183, 42, 41, 38, 12, 268, 271, 272, 407),
+              (184, 74, 73, 72, 11, 302, 303, 304, 408), (185, 40, 39, 37, 0, 267, 269, 270, 409))  # fmt: skip
+LOWER_ROWS = ((95, 88, 178, 87, 14, 317, 402, 318, 324), (96, 89, 179, 86, 15, 316, 403, 319, 325),
+              (77, 90, 180, 85, 16, 315, 404, 320, 307), (146, 91, 181, 84, 17, 314, 405, 321, 375))  # fmt: skip
+"""Rows of landmarks across the lips, from the inner border outwards."""
+ROW_SHARE = (1.0, 0.8, 0.6, 0.4)
+
+
+@dataclass(frozen=True)
+class Face:
+    """Measures of one face in its own axes (any unit): what the rules compare."""
+
+    gap: Array
+    """[11] between the inner borders of the lips, corner to corner; negative where they cross."""
+    aperture: Array
+    """[2, 9] between the lids of the right and the left eye, corner to corner."""
+    gaze: Array
+    """[2, 2] iris center from the middle of the eye's corners, along and across, in eye widths."""
+    height: float
+    """of the face, forehead to chin."""
+
+    @property
+    def lip_gap(self) -> float:
+        """Mean of the middle three gaps over the face's height."""
+        return float(self.gap[4:7].mean() / self.height)
+
+
+def measured(points: Array) -> Face:
+    """Measures of ``points`` [478, 3] in face axes (x right, y down)."""
+    aperture = np.stack([points[np.array(low), 1] - points[np.array(up), 1] for up, low, _, _ in LIDS])
+    return Face(
+        points[LOWER, 1] - points[UPPER, 1],
+        aperture,
+        np.stack([_gaze(points, eye) for eye in (0, 1)]),
+        float(np.linalg.norm(points[10] - points[152])),
+    )
+
+
+def eye_axes(points: Array, eye: int) -> tuple[Array, Array, Array]:
+    """Middle of the corners, and the vectors of one eye width along and across, [2] each (face or image axes)."""
+    outer, inner = (points[LIDS[eye][0][i], :2] for i in (0, -1))
+    right, left = (outer, inner) if eye == 0 else (inner, outer)
+    along = left - right
+    return (outer + inner) / 2, along, np.array([-along[1], along[0]])
+
+
+def _gaze(points: Array, eye: int) -> Array:
+    middle, along, across = eye_axes(points, eye)
+    center = points[(468, 473)[eye], :2] - middle
+    size = along @ along
+    return np.array([center @ along, center @ across]) / size
+
+
+def blink(points: Array, photo: Face, neutral: Face, now: Face) -> Array:
+    """``points`` [478, 3] with lids opened as far, against the photo's, as the driver's against its neutral frame."""
+    result = points.copy()
+    for eye, (upper, lower, above, below) in enumerate(LIDS):
+        # One ratio for the eye: single pairs are noisy, and lids are stiff.
+        start = max(float(neutral.aperture[eye, 2:7].mean()), 1e-9)
+        ratio = float(now.aperture[eye, 2:7].mean()) / start
+        ratio = float(np.clip((ratio - CLOSED) / (1 - CLOSED), 0.0, WIDEST))
+        up, low = np.array(upper[1:-1]), np.array(lower[1:-1])
+        wanted = ratio * np.maximum(photo.aperture[eye, 1:-1], 0)
+        missing = wanted - (points[low, 1] - points[up, 1])
+        # The upper lid does most of a blink.
+        share = 0.85 if ratio < 1 else 0.7
+        result[up, 1] -= share * missing
+        result[low, 1] += (1 - share) * missing
+        result[np.array(above), 1] -= FOLLOW * share * missing
+        result[np.array(below), 1] += FOLLOW * (1 - share) * missing
+    return result
+
+
+def lips(
+    points: Array, photo: Face, neutral: Face, now: Face, jaw: Array, scale: float, strength: float
+) -> Array:
+    """``points`` [478, 3] with a lip gap that follows the driver's and never turns negative.
+
+    ``jaw`` [468, 3]: what the open jaw does to the photo's face. ``scale``: photo units over driver units.
+    An open-mouthed photo takes over the driver's gap itself, a closed one its change, times ``strength``.
+    """
+    change = scale * strength * (now.gap - neutral.gap)
+    opened = photo.lip_gap > OPEN_MOUTH
+    if opened:
+        wanted = scale * np.maximum(neutral.gap, 0) + change
+    else:
+        wanted = photo.gap + change
+    wanted = np.maximum(wanted, 0)
+    result = points.copy()
+    if opened:
+        # The jaw closes most of what is to be closed, the lips meet.
+        by_jaw = float((jaw[LOWER, 1] - jaw[UPPER, 1])[4:7].mean())
+        closing = float((wanted - (points[LOWER, 1] - points[UPPER, 1]))[4:7].mean())
+        if by_jaw > 1e-9 and closing < 0:
+            result[: marks.MESH] += JAW_SHARE * closing / by_jaw * jaw
+    missing = wanted - (result[LOWER, 1] - result[UPPER, 1])
+    for rows, sign in ((UPPER_ROWS, -0.4), (LOWER_ROWS, 0.6)):
+        for row, part in zip(rows, ROW_SHARE, strict=True):
+            result[np.array(row), 1] += sign * part * missing[1:-1]
+    return result
+
+
+def irises(points: Array, photo: Face, gaze_change: Array) -> Array:
+    """``points`` [478, 3] with irises at the photo's place between the corners plus ``gaze_change`` [2, 2]."""
+    result = points.copy()
+    for eye, (start, center) in enumerate(((468, 468), (473, 473))):
+        middle, along, across = eye_axes(result, eye)
+        place = np.clip(photo.gaze[eye] + gaze_change[eye], (-0.42, -0.3), (0.42, 0.3))
+        goal = middle + place[0] * along + place[1] * across
+        result[start : start + 5, :2] += goal - points[center, :2]
+    return result

@@ -1,0 +1,95 @@
+"""How everything around the face follows it: a thin plate held at the face's oval, solved once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.heads.landmarks import MESH, OVAL
+from avatarkit.methods.photo.mesh import Mesh
+
+Array = NDArray[np.float64]
+STIFFNESS = 0.02
+"""Weight of the targets against bending, at a face of 256 pixels and a grid of 16."""
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Displacements of the N - 468 outer points, linear in what moves them."""
+
+    from_oval: Array
+    """[M, 36]"""
+    from_head: Array
+    """[M, 4] times the head's map minus identity."""
+    from_body: Array
+    """[M, 3] times the torso's similarity minus identity."""
+
+    def displaced(self, oval: Array, head: Array, body: Array) -> Array:
+        """[M, 2] displacement, pixels.
+
+        ``oval`` [36, 2] displacement of the oval; ``head`` [2, 4] takes (x, y, z, 1) to the displacement of the
+        rigid head; ``body`` [2, 3] takes (x, y, 1) to that of the torso.
+        """
+        moved: Array = self.from_oval @ oval + self.from_head @ head.T + self.from_body @ body.T
+        return moved
+
+
+def solve(mesh: Mesh, depth: Array, step: float) -> Warp:
+    """Minimize |L u|^2 + lambda |u - w_head u_head - w_body u_body|^2 with u given on the oval (findings E, 4).
+
+    L is the umbrella Laplacian of rings and grid; ``depth`` [M] is that of the outer points, ``step`` the
+    grid's. The head's share ends below the chin, far to the sides and far above; the torso's begins where the
+    head's ends below.
+    """
+    points = mesh.points
+    outer = np.arange(MESH, len(points))
+    oval = np.array(OVAL)
+    order = np.full(len(points), -1)
+    order[outer] = np.arange(len(outer))
+    order[oval] = len(outer) + np.arange(len(oval))
+    faces = order[mesh.triangles]
+    faces = faces[(faces >= 0).all(1) & (mesh.triangles >= MESH).any(1)]
+    count = len(outer) + len(oval)
+    near = np.zeros((count, count))
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        near[faces[:, i], faces[:, j]] = near[faces[:, j], faces[:, i]] = 1
+    laplacian = near / np.maximum(near.sum(1, keepdims=True), 1) - np.eye(count)
+    laplacian = laplacian[: len(outer)]
+    free, held = laplacian[:, : len(outer)], laplacian[:, len(outer) :]
+    face = mesh.face
+    width = float(np.linalg.norm(face[454] - face[234]))
+    weight = STIFFNESS * (256 / width) ** 2 * (step / 16) ** 4
+    inverse = np.linalg.inv(free.T @ free + weight * np.eye(len(outer)))
+    places = points[outer]
+    head, body = shares(places, face)
+    ones = np.ones((len(outer), 1))
+    pulled = weight * inverse
+    return Warp(
+        -inverse @ (free.T @ held),
+        pulled @ (head[:, None] * np.hstack([places, depth[:, None], ones])),
+        pulled @ (body[:, None] * np.hstack([places, ones])),
+    )
+
+
+def shares(places: Array, face: Array) -> tuple[Array, Array]:
+    """([M] share of the head's motion, [M] of the torso's) at ``places`` [M, 2] around the landmarks ``face``."""
+    up = face[10] - face[152]
+    height = float(np.linalg.norm(up))
+    up = up / height
+    side = np.array([-up[1], up[0]])
+    width = float(np.linalg.norm(face[454] - face[234]))
+    middle = (face[234] + face[454]) / 2
+    below = (face[152] - places) @ up / height
+    across = np.abs((places - middle) @ side) / width
+    above = (places - face[152]) @ up / height
+    vertical = 1 - smoothstep(below / 0.5)
+    head = vertical * (1 - smoothstep((across - 0.95) / 0.8)) * (1 - smoothstep((above - 1.75) / 0.8))
+    return head, 1 - vertical
+
+
+def smoothstep(x: Array) -> Array:
+    """3 x^2 - 2 x^3, clamped to [0, 1]."""
+    t = np.clip(x, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))

@@ -1,0 +1,93 @@
+"""Layers, mesh and warp of the method ``photo`` against known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from avatarkit.heads import landmarks as marks
+from avatarkit.methods.photo import draw, mesh, patches, prepare, warp
+from avatarkit.methods.photo.depth import outer_depth
+from tests.methods.test_photo_transfer import face
+
+Array = NDArray[np.float64]
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def points() -> Array:
+    return face(900, (128, 120))
+
+
+@pytest.fixture(scope="module")
+def built(points: Array) -> mesh.Mesh:
+    return mesh.build(points[: marks.MESH, :2], SIZE, SIZE, 14)
+
+
+def test_colors_are_unmixed() -> None:
+    alpha = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(48, 0)
+    person, behind = np.array([200, 120, 80]), np.array([30, 60, 90])
+    photo = alpha[..., None] * person + (1 - alpha[..., None]) * behind
+    plate = np.broadcast_to(behind, (48, 64, 3)).astype(np.uint8)
+    color = prepare.unmixed(np.round(photo).astype(np.uint8), alpha, plate)
+    assert np.abs(color.astype(float) - person).max() < 6
+
+
+def test_the_background_is_filled_from_around() -> None:
+    y, x = np.mgrid[:SIZE, :SIZE]
+    smooth = np.stack([x * 0.5 + 40, y * 0.5 + 40, np.full_like(x, 90)], -1).astype(np.uint8)
+    inside = np.hypot(x - 128, y - 128) < 50
+    photo = np.where(inside[..., None], np.uint8(255), smooth)
+    plate = prepare.background(photo, inside.astype(np.float32), 100.0)
+    assert np.abs(plate[inside].astype(float) - smooth[inside]).mean() < 12
+    assert np.array_equal(plate[:20, :20], smooth[:20, :20])
+
+
+def test_the_mesh_covers_the_photo_and_rest_is_identity(built: mesh.Mesh) -> None:
+    canvas = draw.Canvas(built, SIZE, SIZE)
+    place = canvas.sources(np.column_stack([built.points, np.zeros(len(built.points))]))
+    y, x = np.mgrid[:SIZE, :SIZE]
+    assert np.abs(place[..., 0] - x).max() < 0.01
+    assert np.abs(place[..., 1] - y).max() < 0.01
+    assert draw.stillness(place).min() > 0.99
+
+
+def test_outer_triangles_are_wound_alike_and_do_not_overlap(built: mesh.Mesh) -> None:
+    a, b, c = (built.points[built.triangles[852:, i]] for i in range(3))
+    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    assert (area <= 1e-9).all()
+    low, high = built.points.min(0), built.points.max(0)
+    oval = built.face[list(marks.OVAL)]
+    ring = np.roll(oval, -1, 0)
+    hole = abs(float((oval[:, 0] * ring[:, 1] - oval[:, 1] * ring[:, 0]).sum())) / 2
+    assert -area.sum() / 2 == pytest.approx(np.prod(high - low) - hole, rel=1e-6)
+
+
+def test_a_shifted_head_takes_hair_along_and_leaves_the_far_background(built: mesh.Mesh) -> None:
+    outer = built.points[marks.MESH :]
+    solved = warp.solve(built, np.zeros(len(outer)), 14)
+    shift = np.array([6.0, -3.0])
+    head = np.column_stack([np.zeros((2, 3)), shift])
+    moved = solved.displaced(np.tile(shift, (36, 1)), head, np.zeros((2, 3)))
+    width = float(np.linalg.norm(built.face[454] - built.face[234]))
+    top = built.face[10]
+    hair = np.linalg.norm(outer - (top - (0, 0.3 * width)), axis=1) < 0.25 * width
+    assert np.abs(moved[hair] - shift).max() < 0.1
+    low = outer[:, 1] > built.face[152, 1] + 0.6 * width
+    assert np.linalg.norm(moved[low], axis=1).max() < 0.5
+
+
+def test_depth_falls_behind_the_oval(points: Array) -> None:
+    places = np.array([[128.0 + d, 120.0] for d in (90, 110, 140, 220)])
+    depth = outer_depth(places, points, np.full((SIZE, SIZE), np.nan))
+    assert (np.diff(depth) > 0).all()
+    assert depth[0] > points[454, 2]
+
+
+def test_soft_polygons_keep_their_area_within_half_a_pixel() -> None:
+    square = np.array([[20.25, 30.5], [60.25, 30.5], [60.25, 50.5], [20.25, 50.5]])
+    part = patches.region(square, 100, 100)
+    assert part is not None
+    assert part.mask.sum() == pytest.approx(800, rel=0.12)
+    assert patches.region(square + 500, 100, 100) is None
