@@ -144,7 +144,8 @@ class TrackStream:
         head, info = heads.load(self.options.head), self.info
         template = Basis.of(head)
         seen = [s for s in self._begun if s.found]
-        observed = self._observed(seen).sampled(LEARNED)
+        observed = self._observed(seen)
+        observed = observed.at(observed.sampled(LEARNED))
         person = solver.fit_person(template, observed, self.settings, lambda share: None)
         if person.distance_from(template) > tracker.LARGEST_OFFSET:
             raise NoFaceError(
