@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +58,13 @@ def model(shared: Path) -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither read nor fill the user's cache, and never touch the network."""
-    monkeypatch.setenv("AVATARKIT_HOME", str(tmp_path_factory.getbasetemp() / "home"))
-    monkeypatch.setenv("AVATARKIT_OFFLINE", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVATARKIT_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        patch.setenv("AVATARKIT_OFFLINE", "1")
+        yield
 
 
 @pytest.fixture(scope="session")
