@@ -63,6 +63,7 @@ def run(job: Job, json: bool, quiet: bool) -> None:
     from avatarkit.ops import set_threads
 
     began = time.perf_counter()
+    _warm_up()
     steering = Steering(job.parts, *job.scales, _settings(job.settings))
     cast = casting.cast(job.inputs, job.drivers, bool(job.settings))
     alone = len(cast.pairs) == 1
@@ -92,6 +93,18 @@ def run(job: Job, json: bool, quiet: bool) -> None:
             began = time.perf_counter()
     if json:
         console.emit_json(_joined(summaries), targets[0].stdout_free)
+
+
+def _warm_up() -> None:
+    """Import what takes longest in another thread, while the head model is built in this one."""
+    from importlib import import_module
+    from threading import Thread
+
+    def work() -> None:
+        for name in ("mediapipe.python.solutions.face_mesh", "torch"):
+            import_module(name)
+
+    Thread(target=work, daemon=True, name="warm-up").start()
 
 
 def _suffix(pair: tuple[Path, str | None]) -> str:

@@ -107,7 +107,7 @@ def main() -> None:
     clips = [Path(name) for name in given] or sorted(folder.glob("person*.mp4"))
     print(f"{platform.processor() or platform.machine()}, one thread, {SIZE} x {SIZE}, {count} frames")
     print(
-        "clip          frame   head  mouth   eyes  |  unmoved: the same           |  ms/frame median, best; prepare s"
+        "clip          frame   head  mouth   eyes  | unmoved: the same           | ms: median, best; preparation s"
     )
     for clip in clips:
         measured(clip, count)

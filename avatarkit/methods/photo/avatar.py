@@ -135,6 +135,7 @@ class PhotoAvatar:
         behind = self.layers.plate if behind is None else behind
         behind = self.underlay.over(behind, posed.head, posed.turn, chin)
         image = draw.over(draw.warped(self.person, place), behind)
+        draw.soften_folds(image, place)
         for eye in self.eyes:
             eye.draw(image, posed.landmarks)
         self.mouth.draw(image, posed.landmarks, posed.head)

@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
+FOLD = 5.0
+"""Pixels of the photo between two neighbors from which they lie on different surfaces."""
 STILL, GONE = 0.5, 4.0
 """Pixels of motion up to which what the layers lose of the photo is given back, and beyond which not at all."""
 
@@ -61,6 +63,20 @@ def over(person: Image, behind: Image) -> Image:
     b, g, r, alpha = cv2.split(person)
     clear = cv2.merge([cv2.bitwise_not(alpha)] * 3)
     return np.asarray(cv2.add(cv2.merge([b, g, r]), cv2.multiply(clear, behind, scale=1 / 255)))
+
+
+def soften_folds(image: Image, place: Float) -> None:
+    """Soften ``image`` [H, W, 3] in place where neighbors come from far apart: a nearer surface ends there."""
+    x = cv2.extractChannel(place, 0)
+    jump = np.zeros(x.shape, np.uint8)
+    across, down = cv2.absdiff(x[:, 1:], x[:, :-1]) > FOLD, cv2.absdiff(x[1:], x[:-1]) > FOLD
+    jump[:, 1:] |= across
+    jump[:, :-1] |= across
+    jump[1:] |= down
+    jump[:-1] |= down
+    rows, columns = np.nonzero(jump)
+    if len(rows):
+        image[rows, columns] = cv2.GaussianBlur(image, (3, 3), 0.8)[rows, columns]
 
 
 def stillness(place: Float) -> Float:

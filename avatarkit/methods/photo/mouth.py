@@ -77,7 +77,7 @@ class Mouth:
         shade = cv2.GaussianBlur(part.mask, (0, 0), soft)
         drop = max(1, round(soft))
         shade = np.minimum(shade, np.roll(shade, drop, 0))
-        strength = 0.25 if self.own else 0.75
+        strength = 0.25 if self.own else 0.6
         light = 1 - strength * np.clip(1 - shade * 1.15, 0, 1)
         # Lips that just part show a soft line first.
         blend(frame, part, color * light[..., None], part.mask * np.float32(min(1.0, opened / FULL)))
@@ -172,7 +172,7 @@ def _row(
     color = np.zeros((*u.shape, 3), np.float32)
     alpha = np.zeros(u.shape, np.float32)
     enamel = 0.5 * light + 0.5 * light.mean() * np.array([1.06, 1.0, 0.9], np.float32)
-    enamel = np.minimum(enamel * 1.12, 225)
+    enamel = np.minimum(enamel * 1.15, 228)
     side = np.abs(u)
     start = 0.0
     for i, width in enumerate(widths):
