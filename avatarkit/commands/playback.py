@@ -39,7 +39,8 @@ class Job:
     turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scales: tuple[float, float] = (1.0, 1.0)
     orbit: float = 0.0
-    view: str = "frame"
+    camera: str = "frame"
+    """``frame``, ``crop`` or the path of a view (files/viewpoint.py)."""
     background: str = "plate"
     resolution: int | None = None
     side_by_side: bool = False
@@ -78,6 +79,8 @@ def run(job: Job, json: bool, quiet: bool) -> None:
     began = time.perf_counter()
     set_threads(job.threads or _cores())
     stage = Stage.load(job.avatar, job.device).with_background(job.background)
+    if job.camera not in ("frame", "crop"):
+        stage = _elsewhere(stage, job)
     with _driver(job, stage, quiet) as motion:
         if job.orbit:
             motion.drives, stage = _orbiting(motion.drives, job.orbit), stage.without_torso()
@@ -125,6 +128,19 @@ def run(job: Job, json: bool, quiet: bool) -> None:
         console.emit_json(summary, target.stdout_free)
 
 
+def _elsewhere(stage: Stage, job: Job) -> Stage:
+    """The stage before the camera of a view file. Raises UsageError for options that would fight over the size."""
+    from avatarkit.files.viewpoint import load_view
+    from avatarkit.rendering.camera import Camera
+    from avatarkit.rendering.viewpoint import Viewpoint
+
+    if job.resolution is not None:
+        raise UsageError("--resolution: the size is that of --camera's file; leave one of the two out")
+    view = load_view(Path(job.camera))
+    camera = Camera(view.intrinsics.astype("float32"), view.width, view.height)
+    return stage.seen_from(Viewpoint(camera, view.rotation, view.translation))
+
+
 def _images(job: Job, stage: Stage, motion: Motion) -> Iterator[tuple[Image, float]]:
     """Each finished frame with the seconds its drawing took."""
     sources: Iterator[Image | None] = repeat(None)
@@ -134,7 +150,7 @@ def _images(job: Job, stage: Stage, motion: Motion) -> Iterator[tuple[Image, flo
         sources = _at(motion.video, motion.frames.tolist())
     for drive, source in zip(motion.drives, sources, strict=False):
         began = time.perf_counter()
-        image = stage.frame(drive, job.resolution, job.view)
+        image = stage.frame(drive, job.resolution, job.camera)
         seconds = time.perf_counter() - began
         yield (image if source is None else _beside(source, image)), seconds
 

@@ -19,13 +19,6 @@ class Transfer(StrEnum):
     absolute = "absolute"
 
 
-class View(StrEnum):
-    """What the camera shows."""
-
-    frame = "frame"
-    crop = "crop"
-
-
 @console.run
 def command(
     avatar: Annotated[Path, typer.Argument(help="Avatar (*.safetensors).", show_default=False)],
@@ -59,8 +52,12 @@ def command(
         float, typer.Option(help="Swing the camera this many degrees to both sides (head alone).")
     ] = 0.0,
     camera: Annotated[
-        View, typer.Option(help="The whole original frame, or the square head crop.")
-    ] = View.frame,
+        str,
+        typer.Option(
+            help="frame: the whole original frame; crop: the square head crop; view.json: a camera of your "
+            "own (see the README)."
+        ),
+    ] = "frame",
     background: Annotated[
         str, typer.Option(help="plate (the clip's own), white, black, or a picture file.")
     ] = "plate",
@@ -92,7 +89,7 @@ def command(
             turn=(yaw, pitch, roll),
             scales=(expression_scale, pose_scale),
             orbit=orbit,
-            view=camera.value,
+            camera=camera,
             background=background,
             resolution=resolution,
             side_by_side=side_by_side,

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.files.avatar import load_avatar_file
-from avatarkit.files.errors import AvatarkitError
+from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.methods import registry
 from avatarkit.methods.driving import neutral_drive
 from avatarkit.methods.registry import Avatar, Drive, Frame
 from avatarkit.rendering.camera import Camera
 from avatarkit.rendering.composite import Scene, torso_motion
 from avatarkit.rendering.performance import NECK_PIVOT
+from avatarkit.rendering.viewpoint import Viewpoint
 
 Image = NDArray[np.uint8]
 
@@ -34,6 +35,8 @@ class Stage:
     """pixels of the square head crop the avatar was trained at."""
     motion: Any = None
     """what an avatar that draws whole frames compares its driver with (see ``begun``)."""
+    viewpoint: Viewpoint | None = None
+    """another camera than the clip's, which ``frame`` then shows."""
 
     @property
     def rigged(self) -> bool:
@@ -89,6 +92,12 @@ class Stage:
         plate = np.ascontiguousarray(change(self.scene.plate))
         return replace(self, scene=replace(self.scene, plate=plate))
 
+    def seen_from(self, viewpoint: Viewpoint) -> Stage:
+        """The same stage before another camera. Raises UsageError for avatars that know only their photo's view."""
+        if self.rigged:
+            raise UsageError("--camera: this avatar is a photo and has no other view; give frame or crop")
+        return replace(self, viewpoint=viewpoint)
+
     def without_torso(self) -> Stage:
         """The head alone before the background, for views the flat torso cannot follow."""
         return replace(self, scene=replace(self.scene, torso=None))
@@ -103,6 +112,8 @@ class Stage:
         if self.rigged:
             whole: Image = self.avatar.frame(drive, self.motion)  # type: ignore[attr-defined]
             return whole if view == "frame" else self._cropped(whole, resolution or self.resolution)
+        if self.viewpoint is not None:
+            return self._from_elsewhere(drive, self.viewpoint)
         head = self.head(drive, resolution)
         behind = self.scene.behind(self._torso_motion(drive))
         if view == "crop":
@@ -110,6 +121,15 @@ class Stage:
             image = inside + head.alpha[..., None] * (head.rgb - inside)
         else:
             image = self.scene.over(behind, head.rgb, head.alpha)
+        return (image * 255 + 0.5).astype(np.uint8)
+
+    def _from_elsewhere(self, drive: Drive, viewpoint: Viewpoint) -> Image:
+        rotation, translation = viewpoint.pose(drive.rotation, drive.translation)
+        seen = replace(drive, rotation=rotation, translation=translation)
+        head = self.avatar.render(seen, viewpoint.camera)
+        depth = float(neutral_drive(self.avatar.header).translation[2])
+        behind = viewpoint.behind(self.scene, self.camera, self._torso_motion(drive), depth)
+        image = behind + head.alpha[..., None] * (head.rgb - behind)
         return (image * 255 + 0.5).astype(np.uint8)
 
     def _cropped(self, whole: Image, resolution: int) -> Image:

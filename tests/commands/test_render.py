@@ -92,6 +92,38 @@ def test_a_still_shows_what_was_set(avatar: Path) -> None:
     assert abs(red - green - 255 * np.sin(np.radians(20))) < 3
 
 
+def view_file(path: str, **entries: Any) -> str:
+    view = {"width": 120, "height": 80, "intrinsics": [[900, 0, 60], [0, 900, 40], [0, 0, 1]], **entries}
+    Path(path).write_text(json.dumps(view))
+    return path
+
+
+def test_a_camera_of_ones_own_sees_the_turned_head(avatar: Path) -> None:
+    side = [[np.cos(0.35), 0, np.sin(0.35)], [0, 1, 0], [-np.sin(0.35), 0, np.cos(0.35)]]
+    view = view_file("side.json", rotation=side, translation=[0.0, 0.0, 0.0])
+    summary = rendered(avatar, "--set", "jawOpen=0.5", "--camera", view, "-o", "side.png")
+    assert summary["size"] == [120, 80]
+    red, green, _ = read_image(Path("side.png"))[40, 60].astype(int)
+    assert abs(abs(red - green) - 255 * np.sin(0.35)) < 4  # this avatar is as red as its head is turned
+
+
+def test_a_view_that_cannot_be_is_refused_by_name(avatar: Path) -> None:
+    mirror = view_file("mirror.json", rotation=[[-1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    for name, word in (
+        (mirror, "rotation"),
+        (view_file("wide.json", width=10**6), "width"),
+        (view_file("nan.json", translation=[0, 0, float("nan")]), "translation"),
+        (view_file("flat.json", intrinsics=[[0, 0, 1], [0, 1, 1], [0, 0, 1]]), "focal"),
+        ("nothing.json", "cannot read"),
+    ):
+        code, message = refused(avatar, "--camera", name, "-o", "x.png")
+        assert code == 1 and word in message and len(message.strip().splitlines()) == 1
+    Path("text.json").write_text("frame")
+    assert "not a JSON file" in refused(avatar, "--camera", "text.json", "-o", "x.png")[1]
+    assert refused(avatar, "--camera", mirror, "--resolution", "64", "-o", "x.png")[0] == 2
+    assert not Path("x.png").exists()
+
+
 def test_its_own_clip_drives_it_absolutely_with_its_rate(avatar: Path, track: Track) -> None:
     save_track(track, Path("clip.track.npz"))
     summary = rendered(avatar, "--driver", "clip.track.npz", "-o", "out.mp4")
