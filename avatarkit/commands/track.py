@@ -57,8 +57,11 @@ def command(
     refine: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Refine the expression shapes on this person.")
     ] = True,
-    align: Annotated[
-        bool, typer.Option("--align/--no-align", help="Steady the head's pose by the picture of its skull.")
+    photometric: Annotated[
+        bool,
+        typer.Option(
+            "--photometric/--no-photometric", help="Steady the head's pose by the picture of its skull."
+        ),
     ] = True,
     embed: Annotated[bool, typer.Option("--embed", help="Put the video's bytes into the track.")] = False,
     overlay: Annotated[
@@ -87,7 +90,7 @@ def command(
 
     options = TrackOptions(
         start=start, end=end, max_frames=max_frames, fps=fps, crop=_crop(crop), focal=focal, head=head,
-        smooth=smooth, refine=refine, align=align, embed=embed, face=face,
+        smooth=smooth, refine=refine, photometric=photometric, embed=embed, face=face,
         detector=detector.value, landmarker=landmarker,
     )  # fmt: skip
     given = streams.input_path(source, "a video")

@@ -31,7 +31,7 @@ class TrackOptions:
     """factor on the smoothing over time; 0: none."""
     refine: bool = True
     """whether expression shapes are refined on the clip."""
-    align: bool = True
+    photometric: bool = True
     """whether poses are steadied by the picture of the skull (clips only)."""
     embed: bool = False
     """whether the track carries the video's bytes."""

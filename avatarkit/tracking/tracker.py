@@ -60,7 +60,7 @@ def track(source: Path, options: TrackOptions | None = None, progress: Progress 
     """
     options, progress = options or TrackOptions(), progress or _Silent()
     info = video.probe(source)
-    if not options.align or info.kind == "photo":
+    if not options.photometric or info.kind == "photo":
         return _track(info, options, progress, None)
     with HeadPictures() as pictures:
         return _track(info, options, progress, pictures)
