@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ class Wishes:
     max_frames: int | None = None
 
 
-class Acting:
+class Acting(ABC):
     """One driver of one avatar: ``drives()`` yields (frame number, drive or None where there is no face).
 
     ``header`` is the avatar's. For avatars with a rig of their own (``rigged``) drives are in the driver's terms, to
@@ -54,9 +55,9 @@ class Acting:
     def __exit__(self, *details: object) -> None:
         return None
 
+    @abstractmethod
     def drives(self) -> Iterator[tuple[int, Drive | None]]:
         """The frames in order."""
-        raise NotImplementedError
 
 
 class Performed(Acting):
@@ -89,6 +90,10 @@ class Tracked(Acting):
     def __init__(self, path: Path, header: dict[str, Any], wishes: Wishes, rigged: bool) -> None:
         super().__init__(header, wishes, rigged)
         self.path = path
+        self.begun: Track
+        """what the neutral frame was looked for in; there once the driver is opened."""
+        self.rest: Drive
+        """that neutral frame, in the driver's terms."""
 
     def __enter__(self) -> Tracked:
         with ExitStack() as stack:
@@ -142,7 +147,7 @@ class Tracked(Acting):
         if transfer == "auto":
             own = not self.rigged and self.header.get("clip", {}).get("sha256") == video.get("sha256")
             transfer = "absolute" if own else "relative"
-        self.transfer = transfer
+        self.transfer, self.begun = transfer, begun
         self.rest = Drive.of(begun, neutral_frame(begun))
         self.camera = Camera(
             np.asarray(begun.intrinsics, np.float32), int(video["width"]), int(video["height"])
