@@ -19,6 +19,7 @@
 
 namespace nb = nanobind;
 
+void bind_anchors(nb::module_& m);
 void bind_composite(nb::module_& m);
 void bind_hash_encoding(nb::module_& m);
 void bind_march(nb::module_& m);
@@ -53,6 +54,7 @@ NB_MODULE(_native, m) {
         (void)array;
 #endif
     }, nb::arg("array"), "Ask for large pages under an array that was not written to yet.");
+    bind_anchors(m);
     bind_composite(m);
     bind_hash_encoding(m);
     bind_march(m);

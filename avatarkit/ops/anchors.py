@@ -1,0 +1,128 @@
+"""Gaussians carried by moving anchors, and one step of their training.
+
+A Gaussian has ``CHANNELS`` numbers, stored channel by channel [14, N]: position (3, meters, at rest), logit of the
+opacity, color (3), quaternion (w, x, y, z), log scale (3). The first ``BLENDED`` have residuals that are linear in
+what drives the avatar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from avatarkit.ops.checks import native_for, plain, shaped
+from avatarkit.ops.reference import anchors as twin
+
+CHANNELS, BLENDED = 14, 7
+
+
+def carry(
+    gaussians: Tensor, bones: Tensor, bone: Tensor, visibility: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gaussians at rest, carried to camera space by the affine maps of their bones.
+
+    Args:
+        gaussians: [14, N], see the module.
+        bones: [12, B] affine maps rest to camera, the rows of 3 x 4 matrices one after the other.
+        bone: [N] int32, which of them carries a Gaussian. Not checked against B.
+        visibility: [N] factor of the opacity (what lids and lips leave to be seen).
+
+    Returns:
+        mean [N, 3], covariance [N, 6] (xx, xy, xz, yy, yz, zz) of (A R S)(A R S)', color [N, 3] and opacity [N].
+        Gradients flow to the Gaussians alone. Raises ValueError for shapes that do not fit.
+    """
+    gaussians = shaped("gaussians", gaussians, CHANNELS, None)
+    bones = shaped("bones", bones, 12, None)
+    bone = shaped("bone", bone, gaussians.shape[1])
+    visibility = shaped("visibility", visibility, gaussians.shape[1])
+    if native_for(gaussians, bones, visibility) is None:
+        return twin.carry(gaussians, bones, bone, visibility)
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Carry.apply(gaussians, bones, bone, visibility)
+    return result
+
+
+class _Carry(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, gaussians: Tensor, bones: Tensor, bone: Tensor, visibility: Tensor
+    ) -> tuple[Tensor, ...]:
+        native = native_for(gaussians)
+        assert native is not None
+        bone = bone.to(torch.int32)
+        ctx.save_for_backward(gaussians, bones, bone, visibility)
+        count = gaussians.shape[1]
+        out = torch.empty(count, 3), torch.empty(count, 6), torch.empty(count, 3), torch.empty(count)
+        native.carry(plain(gaussians), plain(bones), bone, plain(visibility), *out)
+        return out
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gaussians, bones, bone, visibility = ctx.saved_tensors  # type: ignore[attr-defined]
+        native = native_for(gaussians)
+        assert native is not None
+        out = torch.empty_like(gaussians)
+        given = (plain(gradient) for gradient in gradients)
+        native.carry_backward(plain(gaussians), plain(bones), bone, plain(visibility), *given, out)
+        return out, None, None, None
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """Of one step of ``learn``: a rate a channel, and the residuals' rate in units of their channel's."""
+
+    rates: tuple[float, ...]
+    residual_rate: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-15
+
+
+def learn(
+    base: Tensor,
+    moments: Tensor,
+    residual: Tensor,
+    gradient: Tensor,
+    coefficients: Tensor,
+    next_coefficients: Tensor,
+    step: int,
+    options: LearnOptions,
+) -> Tensor:
+    """One step of Adam on the Gaussians and a rank-1 step on their residuals, with the next frame's blend.
+
+    Args:
+        base: [14, N], updated in place. moments: [2, 14, N], first and second, in place.
+        residual: [K, 7, N], in place: minus rate * residual_rate * c_k * g / (sqrt(v) + eps), v being Adam's
+            second moment of the base. Residuals have no moments of their own.
+        gradient: [14, N] of the loss with respect to the blended Gaussians of this frame.
+        coefficients, next_coefficients: [K] of this frame and of the one to come.
+        step: how many steps there have been, this one counted.
+
+    Returns:
+        [14, N] the Gaussians of the next frame: base + sum_k c_k residual_k in the first 7 channels.
+        Raises ValueError for shapes that do not fit.
+    """
+    count = shaped("base", base, CHANNELS, None).shape[1]
+    bases = coefficients.shape[0]
+    shaped("moments", moments, 2, CHANNELS, count)
+    shaped("residual", residual, bases, BLENDED, count)
+    gradient = shaped("gradient", gradient, CHANNELS, count)
+    coefficients = shaped("coefficients", coefficients, bases)
+    next_coefficients = shaped("next_coefficients", next_coefficients, bases)
+    if len(options.rates) != CHANNELS:
+        raise ValueError(f"{CHANNELS} rates are needed, not {len(options.rates)}")
+    native = native_for(base, moments, residual, gradient, coefficients, next_coefficients)
+    with torch.no_grad():
+        if native is None:
+            return twin.learn(
+                base, moments, residual, gradient, coefficients, next_coefficients, step, options
+            )
+        if not (base.is_contiguous() and moments.is_contiguous() and residual.is_contiguous()):
+            raise ValueError("base, moments and residual are updated in place and must be contiguous")
+        out = torch.empty_like(base)
+        native.learn(
+            base, moments, residual, gradient, torch.tensor(options.rates), coefficients, next_coefficients,
+            *options.betas, options.eps, options.residual_rate, step, out,
+        )  # fmt: skip
+        return out

@@ -1,0 +1,59 @@
+"""Plain-torch twins of ``avatarkit.ops.anchors``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from avatarkit.ops.anchors import LearnOptions
+
+PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+def carry(
+    gaussians: Tensor, bones: Tensor, bone: Tensor, visibility: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Twin of ``ops.anchors.carry``; differentiable in the Gaussians."""
+    maps = bones[:, bone.long()].reshape(3, 4, -1)  # [3, 4, N]
+    linear, shift = maps[:, :3], maps[:, 3]
+    mean = torch.einsum("ijn,jn->ni", linear, gaussians[:3]) + shift.T
+    q = gaussians[7:11]
+    w, x, y, z = q / torch.sqrt((q * q).sum(0) + 1e-12)
+    turn = torch.stack(
+        [
+            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+        ]
+    ).reshape(3, 3, -1)  # fmt: skip
+    factor = torch.einsum("ijn,jkn->ikn", linear, turn) * gaussians[11:14].exp()
+    whole = torch.einsum("ikn,jkn->nij", factor, factor)
+    covariance = torch.stack([whole[:, a, b] for a, b in PAIRS], 1)
+    return mean, covariance, gaussians[4:7].T, torch.sigmoid(gaussians[3]) * visibility
+
+
+def learn(
+    base: Tensor,
+    moments: Tensor,
+    residual: Tensor,
+    gradient: Tensor,
+    coefficients: Tensor,
+    next_coefficients: Tensor,
+    step: int,
+    options: LearnOptions,
+) -> Tensor:
+    """Twin of ``ops.anchors.learn``."""
+    beta1, beta2 = options.betas
+    moments[0].mul_(beta1).add_(gradient, alpha=1 - beta1)
+    moments[1].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    rates = torch.tensor(options.rates, dtype=base.dtype)[:, None]
+    scale = rates / (torch.sqrt(moments[1] / (1 - beta2**step)) + options.eps)
+    base.sub_(scale * moments[0] / (1 - beta1**step))
+    blended = residual.shape[1]
+    residual.sub_(coefficients[:, None, None] * (options.residual_rate * scale * gradient)[:blended])
+    out = base.clone()
+    out[:blended] += torch.einsum("k,kcn->cn", next_coefficients, residual)
+    return out

@@ -1,0 +1,38 @@
+// Gaussians carried by moving anchors, and one step of their training (avatarkit/ops/anchors.py).
+#pragma once
+
+#include <cstdint>
+
+#include "common/isa.h"
+
+namespace avatarkit {
+
+constexpr int64_t kCarried = 14;   // channels of a Gaussian: position 3, logit, color 3, quaternion 4, log scale 3
+constexpr int64_t kBlended = 7;    // the first of them, those with residuals
+
+struct LearnStep {
+    float beta1, beta2, eps;
+    float correction1, correction2;  // 1 - beta^step
+    float residual_rate;             // of the residuals, times a channel's own rate
+};
+
+}  // namespace avatarkit
+
+// Gaussians [14][N] at rest to camera space. `bones` [12][B] are affine maps (rows of 3 x 4), `bone` [N] whose,
+// `visibility` [N] scales the opacity. mean [N][3], covariance [N][6] (xx xy xz yy yz zz), color [N][3], opacity [N].
+AK_DECLARE(void carry(const float* gaussians, const float* bones, const int32_t* bone, const float* visibility,
+                      int64_t count, int64_t bone_count, float* mean, float* covariance, float* color,
+                      float* opacity))
+
+// Gradients of the outputs of `carry` to `gradient` [14][N] of the Gaussians.
+AK_DECLARE(void carry_backward(const float* gaussians, const float* bones, const int32_t* bone,
+                               const float* visibility, int64_t count, int64_t bone_count, const float* grad_mean,
+                               const float* grad_covariance, const float* grad_color, const float* grad_opacity,
+                               float* gradient))
+
+// One step of Adam on base [14][N] with moments [2][14][N] and rates [14]; the residuals [K][7][N] move by
+// rate * residual_rate * c_k * g / (sqrt(v) + eps), without moments of their own. out [14][N]: the Gaussians of
+// next_coefficients, base + sum_k c'_k residual_k. Every float is worked out by one thread.
+AK_DECLARE(void learn(float* base, float* moments, float* residual, const float* gradient, const float* rates,
+                      const float* coefficients, const float* next_coefficients, int64_t bases, int64_t count,
+                      const LearnStep& step, float* out))

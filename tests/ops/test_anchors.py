@@ -1,0 +1,73 @@
+"""Carried Gaussians and their training step against their twins."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avatarkit.ops.anchors import CHANNELS, LearnOptions, carry, learn
+from avatarkit.ops.native import module
+from avatarkit.ops.reference import anchors as twin
+
+pytestmark = pytest.mark.skipif(module() is None, reason="native kernels are not built")
+
+
+def gaussians(count: int, bones: int = 5, seed: int = 0):
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(CHANNELS, count, generator=random)
+    maps = torch.randn(12, bones, generator=random)
+    bone = torch.randint(bones, (count,), generator=random, dtype=torch.int32)
+    return values, maps, bone, torch.rand(count, generator=random)
+
+
+@pytest.mark.parametrize("count", [0, 1, 16, 37, 1000])
+def test_carry_and_its_gradient_match_the_twin(count: int) -> None:
+    values, maps, bone, visibility = gaussians(count)
+    native = values.clone().requires_grad_()
+    exact = values.double().requires_grad_()
+    got = carry(native, maps, bone, visibility)
+    want = twin.carry(exact, maps.double(), bone, visibility.double())
+    random = torch.Generator().manual_seed(1)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=2e-4, atol=2e-4)
+        weight = torch.randn(a.shape, generator=random)
+        (a * weight).sum().backward(retain_graph=True)
+        (b * weight.double()).sum().backward(retain_graph=True)
+    torch.testing.assert_close(native.grad.double(), exact.grad, rtol=2e-3, atol=5e-4)
+
+
+def test_carry_takes_any_stride_and_refuses_wrong_shapes() -> None:
+    values, maps, bone, visibility = gaussians(40)
+    got = carry(values.T.contiguous().T, maps, bone, visibility)
+    for a, b in zip(got, carry(values, maps, bone, visibility), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="bones"):
+        carry(values, maps[:9], bone, visibility)
+
+
+@pytest.mark.parametrize(("count", "bases"), [(1, 1), (700, 9), (10, 0)])
+def test_learn_matches_its_twin(count: int, bases: int) -> None:
+    random = torch.Generator().manual_seed(2)
+    options = LearnOptions(tuple(0.01 * (1 + c) for c in range(CHANNELS)), 0.7)
+    native = [torch.randn(CHANNELS, count, generator=random), torch.zeros(2, CHANNELS, count)]
+    native.append(0.1 * torch.randn(bases, 7, count, generator=random))
+    exact = [t.double() for t in native]
+    for step in (1, 2, 3):
+        gradient = torch.randn(CHANNELS, count, generator=random)
+        now, following = torch.randn(2, bases, generator=random)
+        got = learn(*native, gradient, now, following, step, options)
+        want = twin.learn(*exact, gradient.double(), now.double(), following.double(), step, options)
+        torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
+    for a, b in zip(native, exact, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4)
+
+
+def test_learn_blends_what_it_learned() -> None:
+    values, residual = gaussians(20)[0], torch.randn(4, 7, 20)
+    still = LearnOptions((0.0,) * CHANNELS)
+    coefficients = torch.tensor([0.5, 0, -1, 2])
+    zero = torch.zeros_like(values)
+    got = learn(values, torch.zeros(2, 14, 20), residual, zero, coefficients, coefficients, 1, still)
+    want = values.clone()
+    want[:7] += torch.einsum("k,kcn->cn", coefficients, residual)
+    torch.testing.assert_close(got, want)
