@@ -28,6 +28,7 @@ void bind_occupancy(nb::module_& m);
 void bind_raster(nb::module_& m);
 void bind_render(nb::module_& m);
 void bind_tables(nb::module_& m);
+void bind_warp(nb::module_& m);
 
 NB_MODULE(_native, m) {
     m.def("isa", [] { return AK_CALL(isa_name); },
@@ -63,4 +64,5 @@ NB_MODULE(_native, m) {
     bind_raster(m);
     bind_render(m);
     bind_tables(m);
+    bind_warp(m);
 }

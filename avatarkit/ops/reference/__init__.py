@@ -10,6 +10,7 @@ from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, s
 from avatarkit.ops.reference.rays import composite, march, render_rays
 from avatarkit.ops.reference.tables import adam_blend, blend
 from avatarkit.ops.reference.truncate import truncate
+from avatarkit.ops.reference.warp import warp_points, warp_volume
 
 __all__ = [
     "adam_blend",
@@ -23,4 +24,6 @@ __all__ = [
     "render_rays",
     "spherical_harmonics",
     "truncate",
+    "warp_points",
+    "warp_volume",
 ]

@@ -1,0 +1,61 @@
+#include "warp/warp.h"
+
+#include "common/threads.h"
+#include "warp/warp_point.h"
+
+namespace avatarkit::AK_ISA {
+namespace {
+
+// 1 / x within 2^-22: an estimate and a step of Newton's.
+inline Vec reciprocal(Vec x) {
+#if defined(AK_AVX512)
+    const Vec y = (Vec)_mm512_rcp14_ps((__m512)x);
+#elif defined(__AVX2__)
+    const Vec y = (Vec)_mm256_rcp_ps((__m256)x);
+#else
+    const Vec y = splat(1.f) / x;
+#endif
+    return y * (splat(2.f) - x * y);
+}
+
+}  // namespace
+
+void warp_volume(const WarpAnchors& anchors, const WarpCube& cube, float* volume) {
+    const int64_t nodes = cube.nodes;
+    const float spacing = cube.side / static_cast<float>(nodes - 1);
+    const int threads = thread_count();
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t row = 0; row < nodes * nodes; ++row) {
+        const float y = cube.low[1] + spacing * static_cast<float>(row % nodes);
+        const float z = cube.low[2] + spacing * static_cast<float>(row / nodes);
+        for (int64_t first = 0; first < nodes; first += kLanes) {
+            Vec x;
+            for (int i = 0; i < kLanes; ++i) x[i] = cube.low[0] + spacing * static_cast<float>(first + i);
+            Vec weights = splat(anchors.still), moves[3] = {};
+            for (int64_t a = 0; a < anchors.count; ++a) {
+                const float *place = anchors.places + 3 * a, *move = anchors.moves + 3 * a;
+                const float dy = y - place[1], dz = z - place[2];
+                const Vec dx = x - splat(place[0]);
+                const Vec inverse = reciprocal(dx * dx + splat(dy * dy + dz * dz + anchors.softening));
+                const Vec weight = inverse * inverse;
+                weights += weight;
+                for (int axis = 0; axis < 3; ++axis) moves[axis] += weight * splat(move[axis]);
+            }
+            const Vec inverse = reciprocal(weights);
+            const int64_t some = nodes - first < kLanes ? nodes - first : kLanes;
+            float* out = volume + 4 * (row * nodes + first);
+            for (int64_t i = 0; i < some; ++i) {
+                for (int axis = 0; axis < 3; ++axis) out[4 * i + axis] = moves[axis][i] * inverse[i];
+                out[4 * i + 3] = 0.f;
+            }
+        }
+    }
+}
+
+void warp_points(const float* points, int64_t count, const WarpCube& cube, const float* volume, float* out) {
+    const int threads = thread_count();
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < count; ++i) warp_point(cube, volume, points + 3 * i, out + 3 * i);
+}
+
+}  // namespace avatarkit::AK_ISA
