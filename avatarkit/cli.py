@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from avatarkit import __version__
-from avatarkit.commands import demo, eval, fit, info, reenact, render, segment, track
+from avatarkit.commands import demo, eval, export, fit, info, reenact, render, segment, track
 
 app = typer.Typer(
     name="avatarkit",
@@ -39,6 +39,7 @@ app.command("fit", context_settings={"allow_extra_args": True, "ignore_unknown_o
 app.command("render")(render.command)
 app.command("reenact")(reenact.command)
 app.command("eval")(eval.command)
+app.command("export")(export.command)
 app.command("info")(info.command)
 app.command("demo")(demo.command)
 

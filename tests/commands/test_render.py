@@ -150,6 +150,19 @@ def test_another_rate_keeps_the_duration(avatar: Path, track: Track) -> None:
     assert probe(Path("out.mp4")).duration == pytest.approx(2.0, abs=0.05)
 
 
+def test_a_face_capture_drives_like_a_performance(avatar: Path, track: Track) -> None:
+    save_track(track, Path("clip.track.npz"))
+    assert CliRunner().invoke(app, ["export", "clip.track.npz", "-o", "face.csv", "-q"]).exit_code == 0
+    summary = rendered(avatar, "--driver", "face.csv", "-o", "f/%03d.png")
+    assert summary["frames"] == len(track) and summary["held"] == 0
+    bright = [read_image(Path(f"f/{t:03d}.png"))[32, 48, 1] / 255 for t in range(len(track))]
+    assert np.corrcoef(bright, track.expression[:, JAW])[0, 1] > 0.99
+    rendered(avatar, "--driver", "clip.track.npz", "-o", "g/%03d.png")  # as does the track itself
+    same = [read_image(Path(f"g/{t:03d}.png"))[32, 48, 1] / 255 for t in range(len(track))]
+    # a performance is acted on top of the avatar's rest, its own clip is not
+    np.testing.assert_allclose(np.array(bright) - bright[0], np.array(same) - same[0], atol=0.03)
+
+
 def test_side_by_side_shows_the_drivers_own_frames(avatar: Path, track: Track) -> None:
     save_track(track, Path("clip.track.npz"))
     summary = rendered(avatar, "--driver", "clip.track.npz", "--side-by-side", "-o", "f/%03d.png")
