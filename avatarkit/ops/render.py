@@ -13,6 +13,7 @@ from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.march import grid_cells
 from avatarkit.ops.mlp import FieldWeights
 from avatarkit.ops.sh import spherical_harmonics
+from avatarkit.ops.warp import Warp
 
 
 class Rendered(NamedTuple):
@@ -35,6 +36,7 @@ def render_rays(
     max_samples: int = 1024,
     minimum_transmittance: float = 1e-4,
     fast: bool = False,
+    warp: Warp | None = None,
 ) -> Rendered:
     """March, encode, evaluate and composite rays, front to back with early termination.
 
@@ -44,6 +46,7 @@ def render_rays(
         grid, weights: the field.
         minimum_transmittance: a ray ends where less than this passes.
         fast: multiply in bfloat16 (about 0.4 % error of the outputs) where the processor has instructions for it.
+        warp: one volume, which points are taken back through before the field is asked.
 
     Neighboring rays should be neighbors in the list: groups of them share a thread's cache. Not differentiable.
     """
@@ -67,14 +70,18 @@ def render_rays(
                     step,
                     max_samples,
                     minimum_transmittance,
+                    warp,
                 )
             )
         rays = origins.shape[0]
         color, alpha, depth = torch.empty(rays, 3), torch.empty(rays), torch.empty(rays)
+        volume = torch.empty(0) if warp is None else plain(warp.volumes[0])
+        place = (0.0, 0.0, 0.0, 1.0) if warp is None else (*warp.grid.low, warp.grid.spacing)
         native.render_rays(
             plain(origins), plain(directions), spherical_harmonics(plain(directions)),
             bitfield.contiguous(), cells, plain(table), grid.layout, grid.log2_size,
             *(plain(matrix) for matrix in weights),
-            step, max_samples, minimum_transmittance, fast, color, alpha, depth,
+            step, max_samples, minimum_transmittance, fast,
+            volume, *place, color, alpha, depth,
         )  # fmt: skip
         return Rendered(color, alpha, depth)

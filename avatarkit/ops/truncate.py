@@ -20,6 +20,7 @@ def truncate(
     weights: FieldWeights,
     step: float,
     minimum_transmittance: float = 1e-4,
+    canonical: Tensor | None = None,
 ) -> Samples:
     """The samples in front of the point where less than ``minimum_transmittance`` passes. Not differentiable.
 
@@ -32,6 +33,7 @@ def truncate(
         tables, image_offsets, grid, weights: as in ``hash_encode`` and ``field_mlp``; every image's samples begin with
             a ray.
         step: length that each sample stands for.
+        canonical: [N, 3] where the field is asked, when that is not at the samples' own points.
     """
     points = shaped("points", samples.points, None, 3)
     tables = shaped("tables", tables, None, grid.size)
@@ -43,6 +45,7 @@ def truncate(
         raise ValueError("image_offsets must lie at beginnings of rays")
     weights = weights.checked()
     native = native_for(points, tables, *weights)
+    points = points if canonical is None else shaped("canonical", canonical, points.shape[0], 3)
     with torch.no_grad():
         if native is None or grid.features != 4 or grid.levels != 16:
             kept = reference.truncate(
@@ -59,4 +62,4 @@ def truncate(
         places = torch.arange(int(shorter[-1])) + torch.repeat_interleave(
             ray_offsets[:-1] - shorter[:-1], kept
         )
-        return Samples(shorter, points[places], samples.t[places])
+        return Samples(shorter, samples.points[places], samples.t[places])

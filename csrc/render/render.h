@@ -8,12 +8,15 @@
 #include "hash_encoding/hash_encoding.h"
 #include "march/march.h"
 #include "mlp/mlp.h"
+#include "warp/warp.h"
 
 namespace avatarkit {
 
 struct RenderOptions {
     float minimum_transmittance;  // a ray ends where less than this passes
     bool fast;                    // products in bfloat16 where the processor has them
+    const float* volume;          // displacement that points are taken back through before the field, or null
+    WarpGrid warp;                // where it lies
 };
 
 struct RenderOutput {

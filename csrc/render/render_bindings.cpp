@@ -3,20 +3,22 @@
 
 namespace avatarkit {
 GridShape grid_shape(const Ints& layout, int log2_size, int64_t table);  // hash_encoding_bindings.cpp
+WarpGrid warp_grid(const Floats& volume, double x, double y, double z, double spacing);   // warp_bindings.cpp
 }
 
 void bind_render(nanobind::module_& m) {
     using namespace avatarkit;
     m.def("render_rays", [](Floats origins, Floats directions, Floats harmonics, Bytes bitfield, int64_t cells,
                             Floats table, Ints layout, int log2_size, Floats density0, Floats density1, Floats color0,
-                            Floats color1, double step, int64_t max_samples, double minimum, bool fast, Floats color,
-                            Floats alpha, Floats depth) {
+                            Floats color1, double step, int64_t max_samples, double minimum, bool fast, Floats volume, double x,
+                            double y, double z, double spacing, Floats color, Floats alpha, Floats depth) {
         const MarchInput rays{origins.data(),  directions.data(), static_cast<int64_t>(origins.shape(0)),
                               bitfield.data(), cells,             static_cast<float>(step),
                               max_samples,     -1};
         const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(table.shape(0)));
         const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data()};
-        const RenderOptions options{static_cast<float>(minimum), fast};
+        const RenderOptions options{static_cast<float>(minimum), fast, volume.size() ? volume.data() : nullptr,
+                                    warp_grid(volume, x, y, z, spacing)};
         const RenderOutput out{color.data(), alpha.data(), depth.data()};
         nb::gil_scoped_release release;
         AK_CALL(render_rays, rays, harmonics.data(), grid, table.data(), net, options, out);

@@ -7,6 +7,7 @@
 #include "mlp/bf16_tile.h"
 #include "mlp/mlp_tile.h"
 #include "render/waves.h"
+#include "warp/warp_point.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
@@ -77,6 +78,8 @@ class GroupRenderer {
                 }
                 RayWalk::point(rays_.origins + state.ray * 3, rays_.directions + state.ray * 3, t_[count],
                                points_ + count * 3);
+                if (options_.volume != nullptr)
+                    warp_point(options_.warp, options_.volume, points_ + count * 3, points_ + count * 3);
                 ++state.samples;
                 owner_[count++] = alive_[a];
             }

@@ -8,10 +8,10 @@
 
 namespace avatarkit {
 
-// A cube of nodes^3 nodes, x fastest; node (0, 0, 0) lies at `low`, the last one `side` further along every axis.
-struct WarpCube {
-    float low[3], side;
-    int64_t nodes;
+// A grid of nodes `spacing` apart, x fastest; node (0, 0, 0) lies at `low`. At least two along every axis.
+struct WarpGrid {
+    float low[3], spacing;
+    int64_t nodes[3];  // along x, y, z
 };
 
 struct WarpAnchors {
@@ -23,9 +23,9 @@ struct WarpAnchors {
 
 }  // namespace avatarkit
 
-// volume [nodes^3][4]: mean of the anchors' moves with the weights 1 / (squared distance + softening)^2; the fourth
+// volume [nodes][4]: mean of the anchors' moves with the weights 1 / (squared distance + softening)^2; the fourth
 // number is zero.
-AK_DECLARE(void warp_volume(const WarpAnchors& anchors, const WarpCube& cube, float* volume))
+AK_DECLARE(void warp_volume(const WarpAnchors& anchors, const WarpGrid& grid, float* volume))
 
 // out [count][3]: points minus the volume's move there, interpolated trilinearly, inside the unit cube.
-AK_DECLARE(void warp_points(const float* points, int64_t count, const WarpCube& cube, const float* volume, float* out))
+AK_DECLARE(void warp_points(const float* points, int64_t count, const WarpGrid& grid, const float* volume, float* out))

@@ -20,17 +20,16 @@ inline Vec reciprocal(Vec x) {
 
 }  // namespace
 
-void warp_volume(const WarpAnchors& anchors, const WarpCube& cube, float* volume) {
-    const int64_t nodes = cube.nodes;
-    const float spacing = cube.side / static_cast<float>(nodes - 1);
+void warp_volume(const WarpAnchors& anchors, const WarpGrid& grid, float* volume) {
+    const int64_t across = grid.nodes[0], up = grid.nodes[1];
     const int threads = thread_count();
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t row = 0; row < nodes * nodes; ++row) {
-        const float y = cube.low[1] + spacing * static_cast<float>(row % nodes);
-        const float z = cube.low[2] + spacing * static_cast<float>(row / nodes);
-        for (int64_t first = 0; first < nodes; first += kLanes) {
+    for (int64_t row = 0; row < up * grid.nodes[2]; ++row) {
+        const float y = grid.low[1] + grid.spacing * static_cast<float>(row % up);
+        const float z = grid.low[2] + grid.spacing * static_cast<float>(row / up);
+        for (int64_t first = 0; first < across; first += kLanes) {
             Vec x;
-            for (int i = 0; i < kLanes; ++i) x[i] = cube.low[0] + spacing * static_cast<float>(first + i);
+            for (int i = 0; i < kLanes; ++i) x[i] = grid.low[0] + grid.spacing * static_cast<float>(first + i);
             Vec weights = splat(anchors.still), moves[3] = {};
             for (int64_t a = 0; a < anchors.count; ++a) {
                 const float *place = anchors.places + 3 * a, *move = anchors.moves + 3 * a;
@@ -42,8 +41,8 @@ void warp_volume(const WarpAnchors& anchors, const WarpCube& cube, float* volume
                 for (int axis = 0; axis < 3; ++axis) moves[axis] += weight * splat(move[axis]);
             }
             const Vec inverse = reciprocal(weights);
-            const int64_t some = nodes - first < kLanes ? nodes - first : kLanes;
-            float* out = volume + 4 * (row * nodes + first);
+            const int64_t some = across - first < kLanes ? across - first : kLanes;
+            float* out = volume + 4 * (row * across + first);
             for (int64_t i = 0; i < some; ++i) {
                 for (int axis = 0; axis < 3; ++axis) out[4 * i + axis] = moves[axis][i] * inverse[i];
                 out[4 * i + 3] = 0.f;
@@ -52,10 +51,10 @@ void warp_volume(const WarpAnchors& anchors, const WarpCube& cube, float* volume
     }
 }
 
-void warp_points(const float* points, int64_t count, const WarpCube& cube, const float* volume, float* out) {
+void warp_points(const float* points, int64_t count, const WarpGrid& grid, const float* volume, float* out) {
     const int threads = thread_count();
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < count; ++i) warp_point(cube, volume, points + 3 * i, out + 3 * i);
+    for (int64_t i = 0; i < count; ++i) warp_point(grid, volume, points + 3 * i, out + 3 * i);
 }
 
 }  // namespace avatarkit::AK_ISA

@@ -8,18 +8,18 @@
 
 namespace avatarkit::AK_ISA {
 
-// `volume` [nodes^3][4]; nodes beyond the cube are as those on its faces. `point` and `out` may be the same.
-inline void warp_point(const WarpCube& cube, const float* volume, const float* point, float* out) {
-    const float last = static_cast<float>(cube.nodes - 1), scale = last / cube.side;
+// `volume` [nodes][4]; nodes beyond the grid are as those on its faces. `point` and `out` may be the same.
+inline void warp_point(const WarpGrid& grid, const float* volume, const float* point, float* out) {
+    const float scale = 1.f / grid.spacing;
     int64_t cell[3];
     float share[3];
     for (int axis = 0; axis < 3; ++axis) {
-        const float at = std::clamp((point[axis] - cube.low[axis]) * scale, 0.f, last);
-        cell[axis] = std::min(static_cast<int64_t>(at), cube.nodes - 2);
+        const float at = std::clamp((point[axis] - grid.low[axis]) * scale, 0.f, static_cast<float>(grid.nodes[axis] - 1));
+        cell[axis] = std::min(static_cast<int64_t>(at), grid.nodes[axis] - 2);
         share[axis] = at - static_cast<float>(cell[axis]);
     }
-    const float* corner = volume + 4 * (cell[0] + cube.nodes * (cell[1] + cube.nodes * cell[2]));
-    const int64_t up = 4 * cube.nodes, deep = up * cube.nodes;
+    const float* corner = volume + 4 * (cell[0] + grid.nodes[0] * (cell[1] + grid.nodes[1] * cell[2]));
+    const int64_t up = 4 * grid.nodes[0], deep = up * grid.nodes[1];
     const auto along = [&](const float* from) {
         const Vec4 a = load<Vec4>(from), b = load<Vec4>(from + 4);
         return a + splat4(share[0]) * (b - a);

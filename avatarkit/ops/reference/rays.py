@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from avatarkit.ops.reference.field import field_mlp, hash_encode, spherical_harmonics
+from avatarkit.ops.reference.warp import warp_points
 
 if TYPE_CHECKING:
     from avatarkit.ops.encode import HashGrid
     from avatarkit.ops.mlp import FieldWeights
+    from avatarkit.ops.warp import Warp
 
 
 # A little over the diagonal of the unit cube.
@@ -113,6 +115,7 @@ def render_rays(
     step: float,
     max_samples: int,
     minimum_transmittance: float,
+    warp: Warp | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See ``avatarkit.ops.render.render_rays``: color [R, 3], alpha [R], depth [R]."""
     colors, alphas, depths = [], [], []
@@ -120,6 +123,9 @@ def render_rays(
     for origin, direction in zip(origins.split(4096), directions.split(4096), strict=True):
         ray_offsets, points, t = march(origin, direction, bitfield, step, max_samples, None)
         image_offsets = torch.tensor([0, points.shape[0]])
+        if warp is not None:
+            low = torch.tensor(warp.grid.low, dtype=points.dtype)
+            points = warp_points(points, warp.volumes, image_offsets, low, warp.grid.spacing)
         features = hash_encode(points, table[None], image_offsets, grid)
         density, rgb = field_mlp(features, spherical_harmonics(direction), ray_offsets, weights)
         color, alpha, depth, _, _ = composite(
