@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from avatarkit.files.errors import NoFaceError
+from avatarkit.commands.moving import PERFORMANCES
+from avatarkit.files.errors import AvatarkitError, NoFaceError, UsageError
 
 if TYPE_CHECKING:
     from avatarkit.files.track import Track
     from avatarkit.methods.registry import Drive
     from avatarkit.methods.steering import Steering
     from avatarkit.rendering.camera import Camera
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,22 @@ class Wishes:
     steering: Steering
     live: bool = False
     fps: float | None = None
+    """frames per second of the result; None: the driver's."""
     max_frames: int | None = None
+    """of the result."""
+    start: float = 0.0
+    """seconds into the driver."""
+    end: float | None = None
+    face: str = "largest"
+    """whose face in the driver."""
+    video: Path | None = None
+    """of a track that is no longer where it was."""
+    watched: bool = False
+    """whether the driver's pictures are needed."""
+
+    def __post_init__(self) -> None:
+        if self.end is not None and self.end <= self.start:
+            raise UsageError(f"--start {self.start:g} --end {self.end:g}: the end must come after the start")
 
 
 class Acting(ABC):
@@ -38,11 +58,14 @@ class Acting(ABC):
     """
 
     fps: float
+    """of the result."""
     frames: int | None
     """how many there will be, where that is known."""
     video: Path | None = None
+    first: int = 0
+    """number in ``video`` of the first frame."""
     start: float = 0.0
-    """seconds into ``video`` of the first frame."""
+    """the same in seconds."""
     neutral: Drive | None = None
     camera: Camera | None = None
 
@@ -69,7 +92,12 @@ class Performed(Acting):
         super().__init__(header, wishes, rigged)
         self.fps = wishes.fps or 25.0
         self.performance = performance(name, self.fps)
-        self.frames = min(len(self.performance), wishes.max_frames or len(self.performance))
+        length = len(self.performance)
+        self.first = round(wishes.start * self.fps)
+        last = length if wishes.end is None else min(round(wishes.end * self.fps), length)
+        if last <= self.first:
+            raise UsageError(f"--start {wishes.start:g}: {name} lasts {length / self.fps:g} seconds")
+        self.frames = min(last - self.first, wishes.max_frames or length)
 
     def drives(self) -> Iterator[tuple[int, Drive | None]]:
         """See ``Acting``."""
@@ -80,7 +108,9 @@ class Performed(Acting):
         names = tuple(self.header["expression_names"])
         rest = neutral_drive(self.header)
         k = np.asarray(self.header["camera"]["intrinsics"], np.float32)
-        for index, drive in enumerate(performed(self.performance, self.header)[: self.frames]):
+        assert self.frames is not None
+        acted = performed(self.performance, self.header)[self.first : self.first + self.frames]
+        for index, drive in enumerate(acted):
             yield index, self.wishes.steering.steered(drive, rest, names, k)
 
 
@@ -94,6 +124,8 @@ class Tracked(Acting):
         """what the neutral frame was looked for in; there once the driver is opened."""
         self.rest: Drive
         """that neutral frame, in the driver's terms."""
+        self.span: tuple[int, int | None] = (0, None)
+        """rows of a block that are wanted."""
 
     def __enter__(self) -> Tracked:
         with ExitStack() as stack:
@@ -106,30 +138,58 @@ class Tracked(Acting):
         self._open.close()
 
     def _opened(self, stack: ExitStack) -> tuple[Track, Iterator[Track]]:
-        from avatarkit.files.track import load_track
-
         with open(self.path, "rb") if self.path.is_file() else ExitStack() as file:
             zipped = self.path.is_file() and file.read(2) == b"PK"  # type: ignore[union-attr]
-        most = self.wishes.max_frames
         if zipped:
-            track = load_track(self.path)
-            self.frames = min(len(track), most or len(track))
-            return track, iter([track])
+            return self._read()
+        from avatarkit.files.video import probe
         from avatarkit.tracking import TrackOptions
         from avatarkit.tracking.stream import TrackStream
 
+        wishes, rate = self.wishes, probe(self.path).fps
+        most = wishes.max_frames
+        if most is not None:
+            most = math.ceil(most * rate / (wishes.fps or rate))
+        options = TrackOptions(start=wishes.start, end=wishes.end, max_frames=most, face=wishes.face)
         # a rig follows the landmarks themselves; what coefficients decide needs them
-        coefficients = not self.rigged or not self.wishes.steering.idle or self.wishes.transfer == "absolute"
-        options = replace(TrackOptions(), max_frames=most)
-        stream = stack.enter_context(TrackStream(self.path, options, self.wishes.live, coefficients))
-        self.video = self.path
-        self.frames = min(stream.info.frames, most or stream.info.frames)
+        coefficients = not self.rigged or not wishes.steering.idle or wishes.transfer == "absolute"
+        stream = stack.enter_context(TrackStream(self.path, options, wishes.live, coefficients))
+        self.video, self.rate = self.path, rate
+        span = stream.info.frames - round(wishes.start * rate)
+        if wishes.end is not None:
+            span = min(span, round((wishes.end - wishes.start) * rate))
+        self.count = min(span, most or span)
         return stream.calibration, stream.blocks()
+
+    def _read(self) -> tuple[Track, Iterator[Track]]:
+        """A track from a file, and the video it is of, where that is at hand."""
+        import numpy as np
+
+        from avatarkit.files.source import resolve_video
+        from avatarkit.files.track import load_track
+
+        track, wishes = load_track(self.path), self.wishes
+        rate = float(track.meta["video"]["fps"])
+        time = track.frame / rate
+        chosen = np.flatnonzero((time >= wishes.start) & (time < (wishes.end or np.inf)))
+        if not len(chosen):
+            raise UsageError(f"--start {wishes.start:g}: nothing of {self.path} lies there")
+        # a track thinned by track --fps has fewer frames a second than its video
+        steps = np.diff(track.frame)
+        self.rate = rate / float(np.median(steps)) if len(steps) else rate
+        try:
+            self.video = resolve_video(track, wishes.video, self.path)
+        except AvatarkitError:
+            if wishes.watched or wishes.video is not None:
+                raise
+        self.count = len(chosen)
+        self.span = int(chosen[0]), int(chosen[-1]) + 1
+        return track, iter([track])
 
     def _prepare(self, begun: Track) -> None:
         import numpy as np
 
-        from avatarkit.methods.driving import _named_like, neutral_drive, neutral_frame
+        from avatarkit.methods.driving import named_like, neutral_drive, neutral_frame
         from avatarkit.methods.registry import Drive
         from avatarkit.methods.steering import imitating
         from avatarkit.rendering.camera import Camera
@@ -139,14 +199,19 @@ class Tracked(Acting):
                 f"{self.path}: the driver holds no usable face: give a clip in which the face can be seen"
             )
         video = begun.meta["video"]
-        self.fps = float(video["fps"])
-        self.start = float(begun.frame[0]) / self.fps
+        self.fps, self.frames = self.wishes.fps or self.rate, self.count
+        if self.wishes.fps:
+            self.frames = math.floor(self.count * self.wishes.fps / self.rate)
+        self.frames = min(self.frames, self.wishes.max_frames or self.frames)
+        self.first = int(begun.frame[self.span[0]])
+        self.start = self.first / float(video["fps"])
         self.names = tuple(self.header["expression_names"])
-        begun = _named_like(begun, list(self.names))
+        begun = named_like(begun, list(self.names))
         transfer = self.wishes.transfer
         if transfer == "auto":
             own = not self.rigged and self.header.get("clip", {}).get("sha256") == video.get("sha256")
-            transfer = "absolute" if own else "relative"
+            # a driver of one frame has no change to take over
+            transfer = "absolute" if own or self.count == 1 else "relative"
         self.transfer, self.begun = transfer, begun
         self.rest = Drive.of(begun, neutral_frame(begun))
         self.camera = Camera(
@@ -160,35 +225,41 @@ class Tracked(Acting):
 
     def drives(self) -> Iterator[tuple[int, Drive | None]]:
         """See ``Acting``."""
+        return islice(paced(self._drives(), self.rate, self.fps), self.wishes.max_frames)
+
+    def _drives(self) -> Iterator[tuple[int, Drive | None]]:
+        """At the driver's own rate."""
         from avatarkit.methods import driving
         from avatarkit.methods.registry import Drive
 
         assert self.camera is not None
-        steering, k, count = self.wishes.steering, self.camera.intrinsics, 0
+        steering, k = self.wishes.steering, self.camera.intrinsics
         for block in self._blocks:
-            track = driving._named_like(block, list(self.names))
+            track = driving.named_like(block, list(self.names))
+            rows = range(len(track))[slice(*self.span)]
             steered = [
                 steering.steered(Drive.of(track, t), self.rest, self.names, k) if track.valid[t] else None
-                for t in range(len(track))
+                for t in rows
             ]
             if not self.rigged:
                 steered = driving.retargeted(steered, self.rest, self.header, self.transfer)
-            for index, drive in zip(block.frame.tolist(), steered, strict=True):
-                if self.wishes.max_frames is not None and count >= self.wishes.max_frames:
-                    return
-                count += 1
-                yield index, drive
+            yield from zip((int(block.frame[t]) for t in rows), steered, strict=True)
 
 
-def opened(
-    driver: str,
-    path: Path,
-    header: dict[str, Any],
-    wishes: Wishes,
-    rigged: bool,
-    performances: tuple[str, ...],
-) -> Acting:
+def paced(items: Iterable[Item], given: float, wanted: float) -> Iterator[Item]:
+    """Items that come ``given`` times a second, at ``wanted`` a second: each time the last one that has come."""
+    if wanted == given:
+        yield from items
+        return
+    made = 0
+    for position, item in enumerate(items, 1):
+        while made * given < position * wanted:
+            yield item
+            made += 1
+
+
+def opened(driver: str, path: Path, header: dict[str, Any], wishes: Wishes, rigged: bool) -> Acting:
     """The driver an argument names; ``path`` is its file (standard input already spooled)."""
-    if driver in performances and not Path(driver).exists():
+    if driver in PERFORMANCES and not Path(driver).exists():
         return Performed(driver, header, wishes, rigged)
     return Tracked(path, header, wishes, rigged)

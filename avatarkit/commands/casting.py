@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from avatarkit.commands.moving import PERFORMANCES
 from avatarkit.files.errors import AvatarkitError, UsageError
 
-PERFORMANCES = ("talk", "smile", "turn", "blink", "idle")
 STANDARD = "-"
 
 

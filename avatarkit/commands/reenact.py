@@ -8,15 +8,7 @@ from typing import Annotated
 
 import typer
 
-from avatarkit.commands import console
-
-
-class Transfer(StrEnum):
-    """How a driver's motion becomes the face's."""
-
-    auto = "auto"
-    relative = "relative"
-    absolute = "absolute"
+from avatarkit.commands import console, moving
 
 
 class Crop(StrEnum):
@@ -31,6 +23,7 @@ class Mouth(StrEnum):
 
     photo = "photo"
     generic = "generic"
+    driver = "driver"
 
 
 @console.run
@@ -45,7 +38,10 @@ def command(
     ],
     driver: Annotated[
         list[str] | None,
-        typer.Option(help="A driver, as above, or a folder of images as one clip; repeat for more."),
+        typer.Option(
+            help="A driver, as above, or a folder of images as one clip; repeat for more.",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -53,47 +49,51 @@ def command(
             "--output",
             "-o",
             help="out.mp4, frames/%05d.png, a folder for several, or - for raw rgb24 frames.",
+            show_default=False,
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE of an expression to hold; without a driver: a still."),
-    ] = None,
-    transfer: Annotated[
-        Transfer,
-        typer.Option(
-            help="relative: the driver's change since its neutral frame; absolute: the driver's own face."
-        ),
-    ] = Transfer.auto,
-    expression_scale: Annotated[
-        float, typer.Option(min=0.0, help="Factor on the driver's expression.")
-    ] = 1.0,
-    pose_scale: Annotated[float, typer.Option(min=0.0, help="Factor on the driver's head motion.")] = 1.0,
+    set_: moving.Settings = None,
+    transfer: moving.Transferred = moving.Transfer.auto,
+    expression_scale: moving.ExpressionScale = 1.0,
+    pose_scale: moving.PoseScale = 1.0,
     parts: Annotated[
         str, typer.Option(help="Motion that is taken over, of face,lips,eyes,pose.")
     ] = "face,lips,eyes,pose",
     crop: Annotated[Crop, typer.Option(help="The whole photo, or the square around the head.")] = Crop.full,
     size: Annotated[
         int | None,
-        typer.Option(min=64, max=2048, help="Pixels of the longer side (default for photos: 512)."),
+        typer.Option(
+            min=64, max=2048, help="Pixels of the longer side (default for photos: 512).", show_default=False
+        ),
     ] = None,
     mouth: Annotated[
-        Mouth, typer.Option(help="Inside of an open mouth: the photo's own where it shows, or generic.")
+        Mouth,
+        typer.Option(
+            help="Inside of an open mouth: the photo's own where it shows, generic, or the driver's."
+        ),
     ] = Mouth.photo,
     background: Annotated[str, typer.Option(help="keep, white, black, blur, or a picture file.")] = "keep",
     live_smoothing: Annotated[
         bool, typer.Option(help="Every frame two frames after the driver's, instead of a window later.")
     ] = False,
-    side_by_side: Annotated[bool, typer.Option(help="The driver's video to the left.")] = False,
+    side_by_side: Annotated[
+        bool, typer.Option(help="The driver's video to the left; of a performance, the photo.")
+    ] = False,
     mark: Annotated[bool, typer.Option(help="Write 'synthetic' into the corner.")] = False,
-    audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Keep the driver's audio.")] = True,
+    audio: moving.Audio = True,
     face: Annotated[
         str, typer.Option(help="Whose face in a photo: largest, center, or its number from the left.")
     ] = "largest",
-    fps: Annotated[
-        float | None, typer.Option(min=1.0, max=240.0, help="Frame rate of a performance (default: 25).")
+    driver_face: Annotated[
+        str, typer.Option(help="Whose face in a driver's video: as for --face.")
+    ] = "largest",
+    start: Annotated[float, typer.Option(min=0.0, help="Seconds into the driver to begin at.")] = 0.0,
+    end: Annotated[
+        float | None, typer.Option(help="Seconds into the driver to end at.", show_default=False)
     ] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    fps: moving.Rate = None,
+    max_frames: moving.MaxFrames = None,
+    video: console.Video = None,
     threads: console.Threads = 0,
     device: console.Device = "cpu",
     json: console.Json = False,
@@ -118,10 +118,14 @@ def command(
             side_by_side=side_by_side,
             audio=audio,
             face=face,
+            driver_face=driver_face,
+            start=start,
+            end=end,
             mark=mark,
             live=live_smoothing,
             fps=fps,
             max_frames=max_frames,
+            video=video,
             threads=threads,
             device=device,
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from avatarkit.commands import casting
+from avatarkit.commands import casting, moving
 from avatarkit.files.errors import NoFaceError, UsageError
 
 if TYPE_CHECKING:
@@ -46,10 +46,14 @@ class Job:
     side_by_side: bool = False
     audio: bool = True
     face: str = "largest"
+    driver_face: str = "largest"
+    start: float = 0.0
+    end: float | None = None
     mark: bool = False
     live: bool = False
     fps: float | None = None
     max_frames: int | None = None
+    video: Path | None = None
     threads: int = 0
     device: str = "cpu"
 
@@ -57,24 +61,35 @@ class Job:
 def run(job: Job, json: bool, quiet: bool) -> None:
     """Reenact every source with every driver and print the summary. Raises AvatarkitError where it cannot be done."""
     from avatarkit.commands import console
-    from avatarkit.commands.playback import _cores, _settings
     from avatarkit.files.streams import output, spooled
     from avatarkit.methods.steering import Steering
     from avatarkit.ops import set_threads
 
     began = time.perf_counter()
     _warm_up()
-    steering = Steering(job.parts, *job.scales, _settings(job.settings))
+    steering = Steering(job.parts, *job.scales, moving.settings(job.settings))
     cast = casting.cast(job.inputs, job.drivers, bool(job.settings))
     alone = len(cast.pairs) == 1
     targets = [
         output(casting.target(job.output, pair, alone), casting.stem(*pair), "reenact", _suffix(pair))
         for pair in cast.pairs
     ]
-    set_threads(job.threads or _cores())
+    set_threads(job.threads or moving.cores())
     from avatarkit.commands.acting import Wishes
 
-    wishes = Wishes(job.transfer, steering, job.live, job.fps, job.max_frames)
+    watched = job.side_by_side or job.mouth == "driver"
+    wishes = Wishes(
+        job.transfer,
+        steering,
+        job.live,
+        job.fps,
+        job.max_frames,
+        job.start,
+        job.end,
+        job.driver_face,
+        job.video,
+        watched,
+    )
     summaries: list[dict[str, Any]] = []
     stages: dict[Path, Stage] = {}
     with ExitStack() as stack:
@@ -182,12 +197,11 @@ def _reenact(
 ) -> dict[str, Any]:
     """One result; returns its summary."""
     from avatarkit.commands import acting, console
-    from avatarkit.commands.playback import _has_sound
     from avatarkit.files.sinks import holds_one_frame, open_sink
 
     if driver is None:
         return _still(job, stage, wishes, target, began)
-    actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged, casting.PERFORMANCES)
+    actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged)
     with actor:
         if holds_one_frame(target) and actor.frames != 1:
             raise UsageError(f"{target}: a driver needs .mp4, or %05d in a picture's name")
@@ -196,7 +210,7 @@ def _reenact(
         images = _images(job, stage, actor, counts)
         image, drawing = next(images)
         height, width = image.shape[:2]
-        sound = actor.video if job.audio and _has_sound(actor.video) else None
+        sound = actor.video if job.audio and moving.has_sound(actor.video) else None
         sink = open_sink(target, width, height, actor.fps, sound, actor.start)
         ready, count = time.perf_counter() - began, 1
         with sink as out, console.progress("reenacting", actor.frames, quiet) as bar:
@@ -253,23 +267,19 @@ def _view(job: Job, stage: Stage) -> tuple[int | None, str]:
 
 def _images(job: Job, stage: Stage, actor: Acting, counts: dict[str, int]) -> Iterator[tuple[Image, float]]:
     """Each finished frame with the seconds its drawing took; the driver is followed a little ahead."""
-    from itertools import repeat
+    from dataclasses import replace
 
-    from avatarkit.commands.playback import _beside
     from avatarkit.data.ahead import ahead
 
     view = _view(job, stage)
     last: Drive | None = None
-    frames: Iterator[Any] = repeat(None)
-    if job.side_by_side:
-        if actor.video is None:
-            raise UsageError("--side-by-side needs a driver with a video: give the video itself")
-        frames = _shown(actor.video)
+    beside = _watched(job, stage, actor) if job.side_by_side else None
+    inside = _watched(job, stage, actor) if job.mouth == "driver" else None
     waiting: list[int] = []
-    shown, picture = -1, None
     for index, drive in ahead(actor.drives(), 1 if job.live else 24):
         counts["held"] += drive is None
-        last = drive or last
+        if drive is not None:
+            last = drive if inside is None else replace(drive, picture=inside(index))
         if last is None:  # before the first face: its frame is drawn for the ones waiting, too
             waiting.append(index)
             continue
@@ -277,18 +287,33 @@ def _images(job: Job, stage: Stage, actor: Acting, counts: dict[str, int]) -> It
         image = _finished(job, stage.frame(last, *view))
         seconds = time.perf_counter() - began
         for number in (*waiting, index):
-            while job.side_by_side and shown < number:
-                shown, picture = next(frames)
-            yield (image if picture is None else _beside(picture, image)), seconds
+            yield (image if beside is None else moving.beside(beside(number), image)), seconds
         waiting = []
     if last is None:
         raise NoFaceError("the driver holds no usable face: give a clip in which the face can be seen")
 
 
-def _shown(video: Path) -> Iterator[tuple[int, Image]]:
+def _watched(job: Job, stage: Stage, actor: Acting) -> Callable[[int], Image]:
+    """The driver's picture by frame number, asked for in ascending order; of a performance, the face at rest."""
+    if actor.video is None:
+        from avatarkit.methods.driving import still
+
+        if job.mouth == "driver":
+            raise UsageError("--mouth driver needs a driver with a video: give the video itself")
+        rest = stage.begun(None, None).frame(still(stage.avatar.header, {}), *_view(job, stage))
+        return lambda number: rest
     from avatarkit.files.video import read_frames
 
-    return read_frames(video)
+    frames = read_frames(actor.video, actor.first)
+    shown = next(frames)
+
+    def at(number: int) -> Image:
+        nonlocal shown
+        while shown[0] < number:
+            shown = next(frames, (number, shown[1]))
+        return shown[1]
+
+    return at
 
 
 def _finished(job: Job, image: Image) -> Image:

@@ -132,7 +132,7 @@ def drives(
     if transfer == "auto":
         own = header.get("clip", {}).get("sha256") == track.meta.get("video", {}).get("sha256")
         transfer = "absolute" if own else "relative"
-    track = _named_like(track, header["expression_names"])
+    track = named_like(track, header["expression_names"])
     seen = [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
     if transfer == "absolute":
         return seen
@@ -222,7 +222,7 @@ def _relative(
     )
 
 
-def _named_like(track: Track, names: list[str]) -> Track:
+def named_like(track: Track, names: list[str]) -> Track:
     """The track with its coefficients in the order of ``names``; those it lacks are zero."""
     if tuple(names) == tuple(track.expression_names):
         return track

@@ -52,6 +52,8 @@ class Drive:
     """[L, 3] the driver's landmarks in pixels."""
     torso: Float | None = None
     """[2, 3] image-plane similarity from the neutral frame."""
+    picture: NDArray[Any] | None = None
+    """[H, W, 3] uint8 the driver's frame, for methods that look at it."""
 
     @classmethod
     def of(cls, track: Track, t: int) -> Drive:

@@ -71,7 +71,7 @@ def acted(clip: Path) -> Act:
     """The whole clip (LONGEST frames at most) followed as the command follows it."""
     header = {"expression_names": heads.load("builtin").expression_names, "clip": {}}
     wishes = acting.Wishes("relative", Steering(), max_frames=LONGEST)
-    with acting.opened(str(clip), clip, header, wishes, True, ()) as actor:
+    with acting.opened(str(clip), clip, header, wishes, True) as actor:
         assert isinstance(actor, acting.Tracked) and actor.neutral is not None and actor.camera is not None
         found = dict(actor.drives())
         drives = {index: drive for index, drive in found.items() if drive is not None}

@@ -178,7 +178,8 @@ def test_a_still_a_background_a_size_and_a_mark(avatars: list[Path]) -> None:
         (["jaw.safetensors", "talk", "--set", "noSuchShape=1"], 2, "noSuchShape"),
         (["jaw.safetensors", "talk", "--background", "clip.track.npz"], 2, "picture file"),
         (["jaw.safetensors", "talk", "smile"], 2, "folder"),
-        (["jaw.safetensors", "talk", "--side-by-side"], 2, "needs a driver with a video"),
+        (["jaw.safetensors", "talk", "--start", "9"], 2, "lasts 7.2 seconds"),
+        (["jaw.safetensors", "talk", "--start", "2", "--end", "1"], 2, "after the start"),
         (["jaw.safetensors", "talk", "--mouth", "generic"], 2, "avatar already"),
     ],
 )
