@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from avatarkit.commands import moving
 from avatarkit.files.errors import NoFaceError, UsageError
+from avatarkit.files.facecap import is_capture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from avatarkit.methods.stage import Stage
 
     Image = NDArray[np.uint8]
-
-PERFORMANCES = ("talk", "smile", "turn", "blink", "idle")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def run(job: Job, json: bool, quiet: bool) -> None:
     from avatarkit.ops import set_threads
 
     began = time.perf_counter()
-    set_threads(job.threads or _cores())
+    set_threads(job.threads or moving.cores())
     stage = Stage.load(job.avatar, job.device).with_background(job.background)
     if job.camera not in ("frame", "crop"):
         stage = _elsewhere(stage, job)
@@ -95,7 +95,7 @@ def run(job: Job, json: bool, quiet: bool) -> None:
         first = next(images)
         prepared = time.perf_counter() - began
         height, width = first[0].shape[:2]
-        sound = motion.video if job.audio and _has_sound(motion.video) else None
+        sound = motion.video if job.audio and moving.has_sound(motion.video) else None
         sink = open_sink(target.path, width, height, motion.fps, sound, motion.start)
         drawing, count = first[1], 0
         with sink as frames, console.progress("rendering", len(motion.drives), quiet) as bar:
@@ -152,7 +152,7 @@ def _images(job: Job, stage: Stage, motion: Motion) -> Iterator[tuple[Image, flo
         began = time.perf_counter()
         image = stage.frame(drive, job.resolution, job.camera)
         seconds = time.perf_counter() - began
-        yield (image if source is None else _beside(source, image)), seconds
+        yield (image if source is None else moving.beside(source, image)), seconds
 
 
 def _at(video: Path, indices: list[int]) -> Iterator[Image]:
@@ -167,18 +167,8 @@ def _at(video: Path, indices: list[int]) -> Iterator[Image]:
         yield image
 
 
-def _beside(left: Image, right: Image) -> Image:
-    import cv2
-    import numpy as np
-
-    height = right.shape[0]
-    width = max(1, round(left.shape[1] * height / left.shape[0]))
-    scaled = cv2.resize(left, (width, height), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(np.hstack([scaled, right]).astype(np.uint8))
-
-
 def _driver(job: Job, stage: Stage, quiet: bool) -> AbstractContextManager[Motion]:
-    settings = _settings(job.settings)
+    settings = moving.settings(job.settings)
     if job.driver is None:
         from avatarkit.methods.driving import still
 
@@ -191,30 +181,19 @@ def _driver(job: Job, stage: Stage, quiet: bool) -> AbstractContextManager[Motio
         raise UsageError(
             "--set, --yaw, --pitch and --roll make a still: leave them out, or leave --driver out"
         )
-    if job.driver in PERFORMANCES:
+    if job.driver in moving.PERFORMANCES or is_capture(Path(job.driver)):
         return nullcontext(_performed(job, stage))
     return _tracked(job, stage, quiet)
 
 
-def _settings(pairs: tuple[str, ...]) -> dict[str, float]:
-    values = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        try:
-            values[name] = float(value)
-        except ValueError as error:
-            raise UsageError(f"--set {pair}: write NAME=NUMBER, as in --set jawOpen=.6") from error
-    return values
-
-
 def _performed(job: Job, stage: Stage) -> Motion:
-    """A built-in performance, on top of the avatar's own rest."""
+    """A built-in performance or a face capture, on top of the avatar's own rest."""
     from avatarkit.methods.driving import performed
-    from avatarkit.rendering.performance import performance
+    from avatarkit.rendering.captured import acted
 
-    fps = job.fps or 25.0
-    made = performed(performance(str(job.driver), fps), stage.avatar.header, *job.scales)
-    return Motion(made[: job.max_frames], fps, f"{job.avatar.stem}.{job.driver}")
+    acting, held = acted(str(job.driver), job.fps)
+    made = performed(acting, stage.avatar.header, *job.scales)[: job.max_frames]
+    return Motion(made, acting.fps, f"{job.avatar.stem}.{acting.name}", held)
 
 
 class _tracked(AbstractContextManager[Motion]):
@@ -302,16 +281,4 @@ def _orbiting(drives: list[Drive], degrees: float) -> list[Drive]:
     return [turned(drive, -degrees * phase) for drive, phase in zip(drives, phases, strict=True)]
 
 
-def _has_sound(video: Path | None) -> bool:
-    from avatarkit.files.video import probe
-
-    return video is not None and probe(video).has_audio
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-__all__ = ["PERFORMANCES", "Job", "Motion", "run"]
+__all__ = ["Job", "Motion", "run"]
