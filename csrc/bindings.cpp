@@ -22,6 +22,7 @@ namespace nb = nanobind;
 void bind_anchors(nb::module_& m);
 void bind_composite(nb::module_& m);
 void bind_hash_encoding(nb::module_& m);
+void bind_layers(nb::module_& m);
 void bind_march(nb::module_& m);
 void bind_mlp(nb::module_& m);
 void bind_occupancy(nb::module_& m);
@@ -58,6 +59,7 @@ NB_MODULE(_native, m) {
     bind_anchors(m);
     bind_composite(m);
     bind_hash_encoding(m);
+    bind_layers(m);
     bind_march(m);
     bind_mlp(m);
     bind_occupancy(m);
