@@ -52,8 +52,8 @@ def scene(height=HEIGHT, width=WIDTH, seed=1):
     wavy[:, 0] += 0.3 * width * np.sin(wavy[:, 0] / width * 5)
     wavy[:, 2] += rng.uniform(-4, 4, len(wavy))
     return plate, [
-        under.at(flat + np.array([1.3, -2.2, 0])),
-        under.at(flat + np.array([-4, 3, 1]), 0.4),
+        under.at(flat + np.array([1.37, -2.21, 0])),
+        under.at(flat + np.array([-3.93, 3.11, 1]), 0.4),
         over.at(wavy),
     ]
 
