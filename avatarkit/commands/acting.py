@@ -6,15 +6,19 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from avatarkit.commands.moving import PERFORMANCES
 from avatarkit.files.errors import AvatarkitError, NoFaceError, UsageError
+from avatarkit.files.facecap import is_capture
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from avatarkit.files.track import Track
     from avatarkit.methods.registry import Drive
     from avatarkit.methods.steering import Steering
@@ -84,14 +88,14 @@ class Acting(ABC):
 
 
 class Performed(Acting):
-    """A built-in performance, on top of the avatar's own rest."""
+    """A built-in performance or a face capture, on top of the avatar's own rest."""
 
     def __init__(self, name: str, header: dict[str, Any], wishes: Wishes, rigged: bool) -> None:
-        from avatarkit.rendering.performance import performance
+        from avatarkit.rendering.captured import acted
 
         super().__init__(header, wishes, rigged)
-        self.fps = wishes.fps or 25.0
-        self.performance = performance(name, self.fps)
+        self.performance, self.lost = acted(name, wishes.fps)
+        self.fps = self.performance.fps
         length = len(self.performance)
         self.first = round(wishes.start * self.fps)
         last = length if wishes.end is None else min(round(wishes.end * self.fps), length)
@@ -111,7 +115,8 @@ class Performed(Acting):
         assert self.frames is not None
         acted = performed(self.performance, self.header)[self.first : self.first + self.frames]
         for index, drive in enumerate(acted):
-            yield index, self.wishes.steering.steered(drive, rest, names, k)
+            lost = self.lost[self.first + index]
+            yield index, None if lost else self.wishes.steering.steered(drive, rest, names, k)
 
 
 class Tracked(Acting):
@@ -153,7 +158,7 @@ class Tracked(Acting):
         options = TrackOptions(start=wishes.start, end=wishes.end, max_frames=most, face=wishes.face)
         # a rig follows the landmarks themselves; what coefficients decide needs them
         coefficients = not self.rigged or not wishes.steering.idle or wishes.transfer == "absolute"
-        stream = stack.enter_context(TrackStream(self.path, options, wishes.live, coefficients))
+        stream = stack.enter_context(TrackStream(self.path, options, wishes.live, coefficients, self.rigged))
         self.video, self.rate = self.path, rate
         span = stream.info.frames - round(wishes.start * rate)
         if wishes.end is not None:
@@ -234,16 +239,31 @@ class Tracked(Acting):
 
         assert self.camera is not None
         steering, k = self.wishes.steering, self.camera.intrinsics
+        torso: NDArray[np.float32] | None = None
         for block in self._blocks:
             track = driving.named_like(block, list(self.names))
             rows = range(len(track))[slice(*self.span)]
-            steered = [
-                steering.steered(Drive.of(track, t), self.rest, self.names, k) if track.valid[t] else None
-                for t in rows
-            ]
+            steered: list[Drive | None] = []
+            for t in rows:
+                if not track.valid[t]:
+                    steered.append(None)
+                    continue
+                torso = self._torso(track, t, torso)
+                drive = replace(Drive.of(track, t), torso=torso)
+                steered.append(steering.steered(drive, self.rest, self.names, k))
             if not self.rigged:
                 steered = driving.retargeted(steered, self.rest, self.header, self.transfer)
             yield from zip((int(block.frame[t]) for t in rows), steered, strict=True)
+
+    def _torso(self, track: Track, t: int, last: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        """[2, 3] the torso's similarity from the neutral frame; where it is not seen the ``last`` one."""
+        from avatarkit.tracking.torso import based_on
+
+        start = self.rest.torso
+        if track.torso is None or start is None or not (abs(start).max() < 1e9):
+            return None
+        now = track.torso[t]
+        return based_on(now, start) if abs(now).max() < 1e9 else last
 
 
 def paced(items: Iterable[Item], given: float, wanted: float) -> Iterator[Item]:
@@ -260,6 +280,6 @@ def paced(items: Iterable[Item], given: float, wanted: float) -> Iterator[Item]:
 
 def opened(driver: str, path: Path, header: dict[str, Any], wishes: Wishes, rigged: bool) -> Acting:
     """The driver an argument names; ``path`` is its file (standard input already spooled)."""
-    if driver in PERFORMANCES and not Path(driver).exists():
+    if is_capture(path) or (driver in PERFORMANCES and not Path(driver).exists()):
         return Performed(driver, header, wishes, rigged)
     return Tracked(path, header, wishes, rigged)

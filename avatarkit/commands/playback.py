@@ -191,8 +191,9 @@ def _performed(job: Job, stage: Stage) -> Motion:
     from avatarkit.methods.driving import performed
     from avatarkit.rendering.captured import acted
 
-    acting, held = acted(str(job.driver), job.fps)
+    acting, lost = acted(str(job.driver), job.fps)
     made = performed(acting, stage.avatar.header, *job.scales)[: job.max_frames]
+    held = int(lost[: len(made)].sum())
     return Motion(made, acting.fps, f"{job.avatar.stem}.{acting.name}", held)
 
 

@@ -36,26 +36,31 @@ def capture_of(track: Track) -> FaceCapture:
     return FaceCapture(np.asarray(time, np.float64), track.valid.copy(), columns)
 
 
-def acted(driver: str, fps: float | None = None) -> tuple[Performance, int]:
-    """A driver that needs no video: a face capture's file, or a built-in performance; and how many frames it held.
+Lost = NDArray[np.bool_]
+"""[T] frames of a performance for which its source shows no face: the last good one is held there."""
+
+
+def acted(driver: str, fps: float | None = None) -> tuple[Performance, Lost]:
+    """A driver that needs no video: a face capture's file, or a built-in performance; and where it was lost.
 
     Captures are brought to ``fps`` (default: their own mean rate) by linear interpolation between good frames; where
-    the face was lost the last good frame is held and counted. Raises AvatarkitError for unusable files.
+    the face was lost the last good frame is held. Raises AvatarkitError for unusable files.
     """
     path = Path(driver)
     if facecap.is_capture(path):
         return captured(facecap.load_capture(path), path.stem, fps)
-    return performance(driver, fps or 25.0), 0
+    made = performance(driver, fps or 25.0)
+    return made, np.zeros(len(made), bool)
 
 
-def captured(capture: FaceCapture, name: str, fps: float | None = None) -> tuple[Performance, int]:
+def captured(capture: FaceCapture, name: str, fps: float | None = None) -> tuple[Performance, Lost]:
     """``capture`` as a performance; see ``acted``."""
     rate = fps or rate_of(capture)
     clock = np.arange(max(round(capture.time[-1] * rate) + 1, 1)) / rate
     after = np.searchsorted(capture.time, clock).clip(0, len(capture) - 1)
     before = np.maximum(after - 1, 0)
     nearest = np.where(clock - capture.time[before] < capture.time[after] - clock, before, after)
-    lost = int((~capture.valid[nearest]).sum())
+    lost = ~capture.valid[nearest]
     rows = _held(capture)
     table = np.stack([np.interp(clock, capture.time, column) for column in rows.T], 1)
     values = {name: table[:, i] for i, name in enumerate(facecap.COLUMNS)}
