@@ -28,6 +28,7 @@ void bind_mlp(nb::module_& m);
 void bind_occupancy(nb::module_& m);
 void bind_raster(nb::module_& m);
 void bind_render(nb::module_& m);
+void bind_resemblance(nb::module_& m);
 void bind_tables(nb::module_& m);
 void bind_warp(nb::module_& m);
 
@@ -65,6 +66,7 @@ NB_MODULE(_native, m) {
     bind_occupancy(m);
     bind_raster(m);
     bind_render(m);
+    bind_resemblance(m);
     bind_tables(m);
     bind_warp(m);
 }

@@ -1,0 +1,160 @@
+#include "resemblance/resemblance.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "common/simd.h"
+#include "common/threads.h"
+
+namespace avatarkit::AK_ISA {
+
+namespace {
+
+constexpr int kReach = 5, kChannels = 3;
+constexpr int kMoments = 4, kSlopes = 3;  // planes a channel: p, t, p^2 + t^2, p t; by mean, by variance, by covariance
+constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
+
+struct Window {
+    float tap[kReach + 1];  // center, then outwards
+
+    Window() {
+        double total = 0;
+        for (int i = -kReach; i <= kReach; ++i) total += std::exp(-0.5 * i * i / (1.5 * 1.5));
+        for (int i = 0; i <= kReach; ++i) tap[i] = static_cast<float>(std::exp(-0.5 * i * i / (1.5 * 1.5)) / total);
+    }
+};
+
+// out [width] = row blurred along itself; `padded` holds kReach zeros before and after the row.
+void blur_along(const float* padded, int64_t width, const Window& w, float* out) {
+    const float* center = padded + kReach;
+    for (int64_t x = 0; x < width; ++x) {
+        float value = w.tap[0] * center[x];
+        value += w.tap[1] * (center[x - 1] + center[x + 1]);
+        value += w.tap[2] * (center[x - 2] + center[x + 2]);
+        value += w.tap[3] * (center[x - 3] + center[x + 3]);
+        value += w.tap[4] * (center[x - 4] + center[x + 4]);
+        value += w.tap[5] * (center[x - 5] + center[x + 5]);
+        out[x] = value;
+    }
+}
+
+// out [width] = row y of `plane` [height][width] blurred across rows.
+void blur_across(const float* plane, int64_t y, const PictureShape& s, const Window& w, float* out) {
+    const float* center = plane + y * s.width;
+    if (y >= kReach && y + kReach < s.height) {
+        for (int64_t x = 0; x < s.width; ++x) {
+            float value = w.tap[0] * center[x];
+            for (int k = 1; k <= kReach; ++k) value += w.tap[k] * (center[x - k * s.width] + center[x + k * s.width]);
+            out[x] = value;
+        }
+        return;
+    }
+    for (int64_t x = 0; x < s.width; ++x) out[x] = w.tap[0] * center[x];
+    for (int k = 1; k <= kReach; ++k)
+        for (const int64_t other : {y - k, y + k}) {
+            if (other < 0 || other >= s.height) continue;
+            const float* row = plane + other * s.width;
+            for (int64_t x = 0; x < s.width; ++x) out[x] += w.tap[k] * row[x];
+        }
+}
+
+// A row of one channel: the picture and the truth.
+void unpack(const float* splats, const float* behind, const float* truth, int channel, int64_t width, float* p,
+            float* t) {
+    for (int64_t x = 0; x < width; ++x) {
+        p[x] = splats[4 * x + channel] + (1 - splats[4 * x + 3]) * behind[3 * x + channel];
+        t[x] = truth[3 * x + channel];
+    }
+}
+
+}  // namespace
+
+double resemblance(const float* splats, const float* behind, const float* truth, const float* matte,
+                   const float* share, const PictureShape& s, const ResemblanceWeights& weights, float* gradient) {
+    const int64_t plane = s.height * s.width, padded = s.width + 2 * kReach;
+    const Window window;
+    Scratch<float> moments(kChannels * kMoments * plane), slopes(kChannels * kSlopes * plane);
+    Scratch<double> sums(2 * s.height);
+    const float per_color = 1.f / kChannels, plain = 1 - weights.structure;
+#pragma omp parallel
+    {
+        Scratch<float> rows(4 * padded), blurred(kMoments * s.width);
+        std::fill(rows + 0, rows + 4 * padded, 0.f);
+        float *p = rows + kReach, *t = p + padded, *squares = t + padded, *product = squares + padded;
+#pragma omp for schedule(static)
+        for (int64_t y = 0; y < s.height; ++y)
+            for (int c = 0; c < kChannels; ++c) {
+                const int64_t at = y * s.width;
+                unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, c, s.width, p, t);
+                for (int64_t x = 0; x < s.width; ++x) {
+                    squares[x] = p[x] * p[x] + t[x] * t[x];
+                    product[x] = p[x] * t[x];
+                }
+                for (int m = 0; m < kMoments; ++m)
+                    blur_along(rows + m * padded, s.width, window, moments + (c * kMoments + m) * plane + at);
+            }
+#pragma omp for schedule(static)
+        for (int64_t y = 0; y < s.height; ++y) {
+            double index_sum = 0;
+            for (int c = 0; c < kChannels; ++c) {
+                for (int m = 0; m < kMoments; ++m)
+                    blur_across(moments + (c * kMoments + m) * plane, y, s, window, blurred + m * s.width);
+                const float* weight = share + y * s.width;
+                const float *mean_p = blurred, *mean_t = mean_p + s.width, *mean_squares = mean_t + s.width;
+                const float* mean_product = mean_squares + s.width;
+                float* index = product;  // its row is free by now
+                for (int64_t x = 0; x < s.width; ++x) {
+                    const float a = mean_p[x], b = mean_t[x];
+                    const float luminance = a * a + b * b + kC1, contrast = mean_squares[x] - a * a - b * b + kC2;
+                    const float like = 2 * a * b + kC1, together = 2 * (mean_product[x] - a * b) + kC2;
+                    const float factor = weight[x] * per_color / (luminance * contrast);
+                    const float value = like * together * factor;
+                    const float by_covariance = 2 * like * factor, by_variance = -value / contrast;
+                    index[x] = value;
+                    p[x] = 2 * b * together * factor - 2 * a * (value / luminance + by_variance) - b * by_covariance;
+                    t[x] = by_variance;
+                    squares[x] = by_covariance;
+                }
+                for (int64_t x = 0; x < s.width; ++x) index_sum += index[x];
+                for (int m = 0; m < kSlopes; ++m)
+                    blur_along(rows + m * padded, s.width, window, slopes + (c * kSlopes + m) * plane + y * s.width);
+            }
+            sums[2 * y] = weights.structure * index_sum;
+        }
+#pragma omp for schedule(static)
+        for (int64_t y = 0; y < s.height; ++y) {
+            const int64_t at = y * s.width;
+            double sum = 0;
+            float* by_alpha = product;
+            std::fill(by_alpha, by_alpha + s.width, 0.f);
+            for (int c = 0; c < kChannels; ++c) {
+                unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, c, s.width, p, t);
+                for (int m = 0; m < kSlopes; ++m)
+                    blur_across(slopes + (c * kSlopes + m) * plane, y, s, window, blurred + m * s.width);
+                const float *by_mean = blurred, *by_variance = by_mean + s.width, *by_covariance = by_variance + s.width;
+                for (int64_t x = 0; x < s.width; ++x) {
+                    const float wrong = p[x] - t[x], w = plain * share[at + x] * per_color;
+                    const float sign = wrong > 0 ? 1.f : wrong < 0 ? -1.f : 0.f;
+                    const float by_similarity = by_mean[x] + 2 * p[x] * by_variance[x] + t[x] * by_covariance[x];
+                    const float slope = w * sign - weights.structure * by_similarity;
+                    gradient[4 * (at + x) + c] = slope;
+                    by_alpha[x] -= slope * behind[3 * (at + x) + c];
+                    squares[x] = w * std::fabs(wrong);
+                }
+                for (int64_t x = 0; x < s.width; ++x) sum += squares[x];
+            }
+            for (int64_t x = 0; x < s.width; ++x) {
+                const float wrong = splats[4 * (at + x) + 3] - matte[at + x], w = weights.matte * share[at + x];
+                const float sign = wrong > 0 ? 1.f : wrong < 0 ? -1.f : 0.f;
+                gradient[4 * (at + x) + 3] = by_alpha[x] + w * sign;
+                sum += w * std::fabs(wrong);
+            }
+            sums[2 * y + 1] = sum;
+        }
+    }
+    double value = weights.structure;
+    for (int64_t y = 0; y < s.height; ++y) value += sums[2 * y + 1] - sums[2 * y];
+    return value;
+}
+
+}  // namespace avatarkit::AK_ISA
