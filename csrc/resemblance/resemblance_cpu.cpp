@@ -25,42 +25,45 @@ struct Window {
 };
 
 // out [width] = row blurred along itself; `padded` holds kReach zeros before and after the row.
-void blur_along(const float* padded, int64_t width, const Window& w, float* out) {
-    const float* center = padded + kReach;
-    for (int64_t x = 0; x < width; ++x) {
-        float value = w.tap[0] * center[x];
-        value += w.tap[1] * (center[x - 1] + center[x + 1]);
-        value += w.tap[2] * (center[x - 2] + center[x + 2]);
-        value += w.tap[3] * (center[x - 3] + center[x + 3]);
-        value += w.tap[4] * (center[x - 4] + center[x + 4]);
-        value += w.tap[5] * (center[x - 5] + center[x + 5]);
-        out[x] = value;
-    }
+void blur_along(const float* __restrict padded, int64_t width, const Window& w, float* __restrict out) {
+    const float* __restrict center = padded + kReach;
+    const float w0 = w.tap[0], w1 = w.tap[1], w2 = w.tap[2], w3 = w.tap[3], w4 = w.tap[4], w5 = w.tap[5];
+#pragma GCC ivdep
+    for (int64_t x = 0; x < width; ++x)
+        out[x] = w0 * center[x] + w1 * (center[x - 1] + center[x + 1]) + w2 * (center[x - 2] + center[x + 2]) +
+                 w3 * (center[x - 3] + center[x + 3]) + w4 * (center[x - 4] + center[x + 4]) +
+                 w5 * (center[x - 5] + center[x + 5]);
 }
 
 // out [width] = row y of `plane` [height][width] blurred across rows.
-void blur_across(const float* plane, int64_t y, const PictureShape& s, const Window& w, float* out) {
-    const float* center = plane + y * s.width;
+void blur_across(const float* __restrict plane, int64_t y, const PictureShape& s, const Window& w,
+                 float* __restrict out) {
+    const float* __restrict center = plane + y * s.width;
+    const int64_t row = s.width;
     if (y >= kReach && y + kReach < s.height) {
-        for (int64_t x = 0; x < s.width; ++x) {
-            float value = w.tap[0] * center[x];
-            for (int k = 1; k <= kReach; ++k) value += w.tap[k] * (center[x - k * s.width] + center[x + k * s.width]);
-            out[x] = value;
-        }
+        const float w0 = w.tap[0], w1 = w.tap[1], w2 = w.tap[2], w3 = w.tap[3], w4 = w.tap[4], w5 = w.tap[5];
+#pragma GCC ivdep
+        for (int64_t x = 0; x < row; ++x)
+            out[x] = w0 * center[x] + w1 * (center[x - row] + center[x + row]) +
+                     w2 * (center[x - 2 * row] + center[x + 2 * row]) +
+                     w3 * (center[x - 3 * row] + center[x + 3 * row]) +
+                     w4 * (center[x - 4 * row] + center[x + 4 * row]) +
+                     w5 * (center[x - 5 * row] + center[x + 5 * row]);
         return;
     }
-    for (int64_t x = 0; x < s.width; ++x) out[x] = w.tap[0] * center[x];
+    for (int64_t x = 0; x < row; ++x) out[x] = w.tap[0] * center[x];
     for (int k = 1; k <= kReach; ++k)
         for (const int64_t other : {y - k, y + k}) {
             if (other < 0 || other >= s.height) continue;
-            const float* row = plane + other * s.width;
-            for (int64_t x = 0; x < s.width; ++x) out[x] += w.tap[k] * row[x];
+            const float* __restrict source = plane + other * row;
+            const float tap = w.tap[k];
+            for (int64_t x = 0; x < row; ++x) out[x] += tap * source[x];
         }
 }
 
 // A row of one channel: the picture and the truth.
-void unpack(const float* splats, const float* behind, const float* truth, int channel, int64_t width, float* p,
-            float* t) {
+void unpack(const float* __restrict splats, const float* __restrict behind, const float* __restrict truth,
+            int channel, int64_t width, float* __restrict p, float* __restrict t) {
     for (int64_t x = 0; x < width; ++x) {
         p[x] = splats[4 * x + channel] + (1 - splats[4 * x + 3]) * behind[3 * x + channel];
         t[x] = truth[3 * x + channel];
@@ -86,6 +89,7 @@ double resemblance(const float* splats, const float* behind, const float* truth,
             for (int c = 0; c < kChannels; ++c) {
                 const int64_t at = y * s.width;
                 unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, c, s.width, p, t);
+#pragma GCC ivdep
                 for (int64_t x = 0; x < s.width; ++x) {
                     squares[x] = p[x] * p[x] + t[x] * t[x];
                     product[x] = p[x] * t[x];
@@ -103,6 +107,7 @@ double resemblance(const float* splats, const float* behind, const float* truth,
                 const float *mean_p = blurred, *mean_t = mean_p + s.width, *mean_squares = mean_t + s.width;
                 const float* mean_product = mean_squares + s.width;
                 float* index = product;  // its row is free by now
+#pragma GCC ivdep
                 for (int64_t x = 0; x < s.width; ++x) {
                     const float a = mean_p[x], b = mean_t[x];
                     const float luminance = a * a + b * b + kC1, contrast = mean_squares[x] - a * a - b * b + kC2;
@@ -132,6 +137,7 @@ double resemblance(const float* splats, const float* behind, const float* truth,
                 for (int m = 0; m < kSlopes; ++m)
                     blur_across(slopes + (c * kSlopes + m) * plane, y, s, window, blurred + m * s.width);
                 const float *by_mean = blurred, *by_variance = by_mean + s.width, *by_covariance = by_variance + s.width;
+#pragma GCC ivdep
                 for (int64_t x = 0; x < s.width; ++x) {
                     const float wrong = p[x] - t[x], w = plain * share[at + x] * per_color;
                     const float sign = wrong > 0 ? 1.f : wrong < 0 ? -1.f : 0.f;
