@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 SUMMARY = (
     "steps", "seconds", "ms_per_step", "samples_per_second", "train_psnr_head", "heldout_psnr_head",
-    "heldout_psnr_frame", "perceptual", "peak_rss_mb",
+    "heldout_psnr_frame", "kept_step", "perceptual", "peak_rss_mb",
 )  # fmt: skip
 # Fields of a config that are options of the command itself, or not the user's business.
 COMMON = {
     "preset", "resolution", "steps", "minutes", "rays", "expressions", "seed", "device", "threads", "resume",
     "checkpoint", "checkpoint_every", "holdout", "background", "preview",
+}  # fmt: skip
+DEFAULTS: dict[str, Any] = {
+    "seed": 0, "device": "cpu", "threads": 0, "checkpoint_every": 0, "holdout": 0.1, "background": "plate",
+    "resume": False,
 }  # fmt: skip
 # Names of the types in annotations, which stay text under postponed evaluation.
 TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
@@ -53,15 +57,21 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
 
     method = registry.get(job.method)
     path = streams.input_path(job.track, "a track")
-    with streams.input_stream(path) as stream:
-        track = load_track(path if path is not None else stream)
+    tracked = path is None or _is_track(path)
+    if path is not None and not tracked:
+        track, source = _tracked(path, quiet), path
+    else:
+        with streams.input_stream(path) as stream:
+            track = load_track(path if path is not None else stream)
     stem = (path.name if path else str(track.meta.get("video", {}).get("name", "clip"))).split(".")[0]
     target = streams.output(job.output, stem, "fit", ".safetensors")
-    source = resolve_video(track, job.video, beside=path)
+    if tracked:
+        source = resolve_video(track, job.video, beside=path)
     checkpoint = Path(f"{target.path if target.path else stem + '.fit.safetensors'}.checkpoint")
-    options = {name: value for name, value in job.options.items() if value is not None}
-    options |= parse(job.extra, method.Config)
-    config = _make(method, {**options, "resume": job.resume, "checkpoint": str(checkpoint)})
+    options = _known(
+        {**job.options, "resume": job.resume, "checkpoint": str(checkpoint)}, job.method, method.Config
+    )
+    config = _make(method, options | parse(job.extra, method.Config))
     if track.mattes is None:
         track = _segmented(track, source, quiet)
     with ExitStack() as stack:
@@ -80,6 +90,21 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     summary = {"method": job.method, **{key: metrics.get(key) for key in SUMMARY}, "output": target.name}
     console.summary(summary, json, target, quiet)
     return summary
+
+
+def _is_track(path: Path) -> bool:
+    """Whether the file is, or calls itself, a track; anything else is a video, a photo or a folder of images."""
+    if path.is_dir():
+        return False
+    with open(path, "rb") as file:
+        return file.read(2) == b"PK" or path.suffix == ".npz"
+
+
+def _tracked(path: Path, quiet: bool) -> Track:
+    from avatarkit.tracking import TrackOptions, track
+
+    with console.progress("tracking", None, quiet) as bar:
+        return track(path, TrackOptions(), bar)
 
 
 def parse(extra: tuple[str, ...], config: type) -> dict[str, Any]:
@@ -148,13 +173,22 @@ def method_help(name: str) -> str:
     return "\n".join(lines)
 
 
+def _known(options: dict[str, Any], name: str, config: type) -> dict[str, Any]:
+    """Those of the command's options that the method called ``name`` has; what was not given keeps its preset's value.
+
+    Raises UsageError for one that was given, and that the method does not have.
+    """
+    has = {field.name for field in fields(config)}
+    for key, value in options.items():
+        if key not in has and value not in (None, DEFAULTS.get(key)) and key != "checkpoint":
+            raise UsageError(f"--{key.replace('_', '-')}: {name} has no such option")
+    return {key: value for key, value in options.items() if key in has and value is not None}
+
+
 def _make(method: Any, options: dict[str, Any]) -> Any:
     """The method's config: through its module's ``make`` where it has presets, else from the fields it knows."""
     make = getattr(sys.modules[method.Config.__module__], "make", None)
-    if make is not None:
-        return make(**options)
-    known = {field.name for field in fields(method.Config)}
-    return method.Config(**{name: value for name, value in options.items() if name in known})
+    return method.Config(**options) if make is None else make(**options)
 
 
 def _segmented(track: Track, source: Path, quiet: bool) -> Track:

@@ -226,12 +226,16 @@ class ClipFrames:
         bottom = np.floor((min(y + size, int(video["height"])) - y) * scale)
         return int(left), int(top), int(right), int(bottom)
 
+    def points(self, position: int) -> Boxes:
+        """[L, 2] landmarks of a frame in crop pixels."""
+        found = self.track.landmarks[int(position), :, :2]
+        return np.asarray(
+            (found - np.asarray(self.crop[:2], np.float32)) * (self.resolution / self.crop[2]), np.float32
+        )
+
     def boxes(self, position: int) -> Boxes:
         """``landmark_boxes`` of a frame in crop pixels."""
-        points = self.track.landmarks[int(position), :, :2]
-        return landmark_boxes(
-            (points - np.asarray(self.crop[:2], np.float32)) * (self.resolution / self.crop[2])
-        )
+        return landmark_boxes(self.points(position))
 
     def close(self) -> None:
         """Frees the temporary file."""

@@ -1,10 +1,11 @@
 """Speed, memory and quality of ``fit --method nerfblendshape`` on the shared clips: one table, medians, the machine.
 
-    python tests/benchmarks/bench_fit.py [--speed] [--quality person01 person02 ...] [--minutes 10]
+    python tests/benchmarks/bench_fit.py [--speed] [--memory] [--quality person01 person02 ...] [--minutes 10]
 
 Speed: milliseconds an iteration at 4096 rays, 256^2, every coefficient of the clip, after surfaces have formed,
-and where they go. Quality: PSNR on the head, training and held-out, against the nearest training frame. Tracks are
-made where they are not given: ``--tracks FOLDER`` holds ``<clip>.track.npz`` with mattes.
+and where they go. Quality: PSNR on the head, training and held-out, and held-out over the head above the jaw with the
+matte eroded, the hull of the face and the whole crop, each against the nearest training frame. Tracks are made where
+they are not given: ``--tracks FOLDER`` holds ``<clip>.track.npz`` with mattes.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from avatarkit.files.track_io import load_track
 from avatarkit.losses.perceptual import patch_loss
 from avatarkit.methods import registry
 from avatarkit.methods.nerfblendshape import config
-from avatarkit.methods.nerfblendshape.measure import psnr
+from avatarkit.methods.nerfblendshape.measure import Quality, quality_of
 from avatarkit.methods.nerfblendshape.trainer import Trainer
 from avatarkit.methods.registry import Subject
 from avatarkit.metrics.evaluate import motion_features, nearest_rows
 from avatarkit.ops import set_threads
 from tests.conftest import shared_folder
+
+REGIONS = ("head", "above_jaw", "face", "frame")
 
 
 def subject(name: str, tracks: Path | None) -> Subject:
@@ -57,23 +60,15 @@ def subject(name: str, tracks: Path | None) -> Subject:
     return Subject(track, source)
 
 
-def nearest(track: Track, source: Path, holdout: float, resolution: int) -> float:
-    """PSNR on the head of the training frame nearest by pose and expression, mean over the held-out frames."""
+def nearest(track: Track, source: Path, holdout: float, resolution: int) -> Quality:
+    """Of the training frame nearest by pose and expression, over the held-out frames."""
     training, heldout = split(track, holdout)
     everything = np.union1d(training, heldout)
     motion = (track.rotation, track.translation, track.expression, track.eyes)
     rows = nearest_rows(motion_features(*motion, training, everything), training, heldout)
-    values = []
     with ClipFrames(track, source, resolution) as clip:
-        left, top, right, bottom = clip.visible
-        for position, row in zip(heldout, rows, strict=True):
-            gap = (clip.rgb(int(position)).astype(np.float32) - clip.rgb(int(row))) / 255
-            matte = clip.head(int(position))[top:bottom, left:right] / 255
-            if matte.sum() > 0:
-                values.append(
-                    psnr(float(((gap**2).mean(-1)[top:bottom, left:right] * matte).sum() / matte.sum()))
-                )
-    return float(np.mean(values))
+        pairs = ((int(p), clip.rgb(int(row)) / np.float32(255)) for p, row in zip(heldout, rows, strict=True))
+        return quality_of(pairs, clip)
 
 
 def speed(person: Subject, threads: int, steps: int) -> None:
@@ -102,18 +97,32 @@ def speed(person: Subject, threads: int, steps: int) -> None:
     print(record.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=44))
 
 
-def quality(name: str, person: Subject, threads: int, minutes: float) -> None:
-    """Prints one row: what a fit of ``minutes`` reaches."""
-    settings = config.make("fast", threads=threads, minutes=minutes)
+def quality(name: str, person: Subject, threads: int, minutes: float, preset: str) -> None:
+    """Prints one row: what a fit of ``minutes`` reaches, and in the next what the nearest training frame does."""
+    settings = config.make(preset, threads=threads, minutes=minutes)
     avatar = registry.get("nerfblendshape").fit(person, settings, lambda at: None)
     found = avatar.header["metrics"]
     baseline = nearest(person.track, person.source, settings.holdout, settings.resolution)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    values = [found[f"heldout_psnr_{region}"] for region in REGIONS]
     print(
-        f"{name:10} {found['steps']:6} {found['ms_per_step']:7.1f} {found['train_psnr_head']:7.2f} "
-        f"{found['heldout_psnr_head']:9.2f} {baseline:8.2f} {found['heldout_psnr_head'] - baseline:+7.2f} "
-        f"{found['heldout_psnr_frame']:7.2f} {peak:8.0f}",
+        f"{name:10} {found['steps']:6} {found['seconds']:7.0f} {found['ms_per_step']:7.1f} "
+        f"{found['train_psnr_head']:7.2f} " + " ".join(f"{value:9.2f}" for value in values),
+        f"\n{'  nearest frame':41} " + " ".join(f"{getattr(baseline, region):9.2f}" for region in REGIONS),
         flush=True,
+    )
+
+
+def memory(person: Subject, threads: int, steps: int) -> None:
+    """Prints the peak memory of a fit at 512^2, apart from the track itself; run it alone in a process."""
+
+    def peak() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    before = peak()
+    settings = config.make("fast", threads=threads, steps=steps, resolution=512)
+    registry.get("nerfblendshape").fit(person, settings, lambda at: None)
+    print(
+        f"512^2, {len(person.track)} frames, {steps} steps: peak {peak():.0f} MB ({before:.0f} MB before the fit)"
     )
 
 
@@ -124,7 +133,9 @@ def main() -> None:
     )
     parser.add_argument("--speed", action="store_true", help="only the speed table")
     parser.add_argument("--quality", nargs="*", help="only the quality table, of these clips")
-    parser.add_argument("--clip", default="person01", help="clip of the speed table")
+    parser.add_argument("--memory", action="store_true", help="only the memory of a fit at 512^2")
+    parser.add_argument("--clip", default="person01", help="clip of the speed and memory tables")
+    parser.add_argument("--preset", default="fast", help="of the quality table")
     parser.add_argument("--tracks", type=Path, help="folder of <clip>.track.npz")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--minutes", type=float, default=10.0, help="of every fit")
@@ -133,22 +144,19 @@ def main() -> None:
     print(
         f"{platform.processor() or platform.machine()}, {chosen.threads} threads, load {os.getloadavg()[0]:.1f}"
     )
+    if chosen.memory:
+        memory(subject(chosen.clip, chosen.tracks), chosen.threads, 60)
+        return
     if chosen.speed or chosen.quality is None:
         speed(subject(chosen.clip, chosen.tracks), chosen.threads, chosen.steps)
     if not chosen.speed:
         names = chosen.quality or ["person01", "person02", "person05", "person06"]
-        columns = (
-            ("steps", 6),
-            ("ms/step", 7),
-            ("train", 7),
-            ("held-out", 9),
-            ("nearest", 8),
-            ("gain", 7),
-            ("frame", 7),
-        )
-        print(f"{'clip':10}", *(f"{title:>{width}}" for title, width in columns), f"{'RSS MB':>8}")
+        titles = ("steps", "seconds", "ms/step", "train", *REGIONS)
+        widths = (6, 7, 7, 7, 9, 9, 9, 9)
+        heading = " ".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
+        print(f"{'clip':10} {heading}   (PSNR; train: head, the rest held out)")
         for name in names:
-            quality(name, subject(name, chosen.tracks), chosen.threads, chosen.minutes)
+            quality(name, subject(name, chosen.tracks), chosen.threads, chosen.minutes, chosen.preset)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from avatarkit.files.errors import UsageError
 from avatarkit.heads.arkit import INDEX
 from avatarkit.methods.nerfblendshape import config
-from avatarkit.methods.nerfblendshape.density_grid import probes
+from avatarkit.methods.nerfblendshape.density_grid import single_bases
 from avatarkit.methods.nerfblendshape.drivers import TURN_UNIT, Drivers
 from avatarkit.methods.registry import Drive
 from tests.methods import synthetic
@@ -37,7 +37,7 @@ def test_drivers_are_the_active_coefficients_and_the_turn(tmp_path: Path) -> Non
 
 def test_probes_are_those_of_equation_9() -> None:
     weights = torch.tensor([[0.2, -0.5], [0.7, 0.3], [0.1, 0.0]])
-    found = probes(weights)
+    found = single_bases(weights)
     assert found[:4].tolist() == [
         pytest.approx([0, 0]),
         pytest.approx([0.7, 0]),

@@ -14,6 +14,7 @@ from avatarkit.data.rays import SceneBox
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.methods.nerfblendshape.drivers import Drivers
 from avatarkit.methods.nerfblendshape.field import Field
+from avatarkit.methods.nerfblendshape.warp import MeshWarp
 from avatarkit.methods.registry import Drive, Frame
 from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.mlp import FieldWeights
@@ -34,6 +35,7 @@ class NeRFBlendShapeAvatar:
     tables: BlendTables
     drivers: Drivers
     bitfield: Tensor
+    mesh: MeshWarp | None = None
     pictures: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """``plate`` and ``torso``: PNG bytes [N] uint8 of what stays behind the head."""
 
@@ -42,7 +44,10 @@ class NeRFBlendShapeAvatar:
         table = self.tables.blend(torch.from_numpy(self.drivers.of_drive(drive)))[0]
         rotation = torch.from_numpy(np.asarray(drive.rotation, np.float32))
         translation = torch.from_numpy(np.asarray(drive.translation, np.float32))
-        return as_frame(self.field.image(table, rotation, translation, camera, self.bitfield), camera)
+        warp = None
+        if self.mesh is not None:
+            warp = self.mesh.warp(torch.from_numpy(self.drivers.clamped(drive.expression)))
+        return as_frame(self.field.image(table, rotation, translation, camera, self.bitfield, warp), camera)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and header of the avatar file. The bases are kept in half precision."""
@@ -51,6 +56,7 @@ class NeRFBlendShapeAvatar:
             "bases": self.tables.canonical().half(),
             "occupancy": self.bitfield,
             **dict(zip(NETWORK, (matrix.detach() for matrix in self.field.weights), strict=True)),
+            **({} if self.mesh is None else self.mesh.state()),
             **self.pictures,
         }
         return tensors, self.header
@@ -82,12 +88,13 @@ class NeRFBlendShapeAvatar:
             tables = BlendTables(tensors["base"].float(), none, pack_bases(bases), none, bases.shape[1])
             occupancy = tensors["occupancy"]
             step = float(entry["step"])
+            mesh = MeshWarp.from_state(tensors, box.side, len(drivers.names))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise AvatarkitError(
                 f"the avatar's weights and header do not fit together ({error}): fit it again"
             ) from error
         pictures = {name: tensors[name] for name in PICTURES if name in tensors}
-        return cls(header, Field(grid, weights, box, step), tables, drivers, occupancy, pictures)
+        return cls(header, Field(grid, weights, box, step), tables, drivers, occupancy, mesh, pictures)
 
 
 def as_frame(rendered: Rendered, camera: Camera) -> Frame:

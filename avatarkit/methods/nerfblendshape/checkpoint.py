@@ -14,14 +14,15 @@ from torch import Tensor
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.streams import atomic
 from avatarkit.methods.nerfblendshape.avatar import NETWORK
+from avatarkit.methods.nerfblendshape.best import Best
 from avatarkit.methods.nerfblendshape.config import identity
 from avatarkit.methods.nerfblendshape.density_grid import DensityGrid
 from avatarkit.methods.nerfblendshape.trainer import Trainer
 
-FORMAT = 1
+FORMAT = 2
 
 
-def save(trainer: Trainer, clip_hash: str, path: Path) -> None:
+def save(trainer: Trainer, clip_hash: str, path: Path, best: Best | None = None) -> None:
     """Write the state of ``trainer`` to ``path``, atomically. ``clip_hash`` tells which track it was fitted to."""
     tables = trainer.tables
     tensors: dict[str, Tensor] = {
@@ -35,9 +36,12 @@ def save(trainer: Trainer, clip_hash: str, path: Path) -> None:
             tensors[f"{name}.{key}"] = value
     for name, value in trainer.grid.state().items():
         tensors[f"grid.{name}"] = value
+    kept, curve = (best or Best()).state()
+    tensors |= kept
     facts = {
         "format": FORMAT, "method": "nerfblendshape", "config": identity(trainer.config), "clip": clip_hash,
         "step": trainer.step, "seconds": trainer.seconds, "samples": trainer.samples, "tables_step": tables.step,
+        "curve": curve,
     }  # fmt: skip
     with atomic(path) as temporary:
         # Contiguous copies: safetensors refuses tensors that share memory.
@@ -46,8 +50,8 @@ def save(trainer: Trainer, clip_hash: str, path: Path) -> None:
         )
 
 
-def load(trainer: Trainer, clip_hash: str, path: Path) -> None:
-    """Bring ``trainer``, fresh from ``Trainer.create``, to the state saved in ``path``.
+def load(trainer: Trainer, clip_hash: str, path: Path) -> Best:
+    """Bring ``trainer``, fresh from ``Trainer.create``, to the state saved in ``path``, and return its best one.
 
     Raises AvatarkitError when there is no checkpoint, or when it belongs to other options or another track.
     """
@@ -63,7 +67,8 @@ def load(trainer: Trainer, clip_hash: str, path: Path) -> None:
         raise AvatarkitError(f"{path}: belongs to another track: leave --resume out to begin anew")
     try:
         _restore(trainer, tensors, facts)
-    except (KeyError, RuntimeError, ValueError) as error:
+        return Best.from_state(tensors, facts["curve"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise AvatarkitError(f"{path}: the checkpoint is damaged: delete it and begin anew") from error
 
 

@@ -37,6 +37,10 @@ class Config:
         0, "also write a checkpoint every so many iterations (0: when interrupted)"
     )
     resume: bool = _option(False, "go on from the checkpoint")
+    keep_best: bool = _option(True, "keep the weights that did best on held-out frames, not the last ones")
+    patience: float = _option(
+        0.0, "stop when held-out frames have not improved for this share of the iterations (0: never)"
+    )
     preview: str = _option("", "PNG rewritten during the fit: held-out frames, truth above avatar")
 
     coarsest: int = _option(16, "cells a side of the coarsest level of the hash grid")
@@ -48,6 +52,12 @@ class Config:
     learning_rate_bases: float = _option(0.01, "of the expression bases")
     learning_rate_network: float = _option(0.01, "of the network")
     learning_rate_end: float = _option(0.03, "share of the learning rates that is left at the end")
+    components: int = _option(
+        0, "principal components of the coefficients that drive bases (0: each its own)"
+    )
+    warp: bool = _option(
+        False, "take points back through the tracked mesh's motion before the field is asked"
+    )
     basis_l2: float = _option(1e-5, "L2 penalty on the expression bases")
     pose_bases: bool = _option(True, "bases driven by head rotation as well (neck, hair, light)")
 
@@ -76,7 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "patches_from": 0.6125, "perceptual": "auto",
-        "training_background": "white", "outside": 1.0, "focus": 0.0,
+        "training_background": "white", "outside": 1.0, "focus": 0.0, "keep_best": False,
     },
     # Xie's reproduction: one frame an iteration, entropy of the opacity (eq. 11), a tenth of the perceptual weight.
     "repro": {
@@ -85,7 +95,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "entropy_weight": 1e-3, "patches_from": 0.6125,
         "patch_color_weight": 0.1, "perceptual_weight": 0.01, "perceptual": "auto",
-        "training_background": "white", "outside": 1.0, "focus": 0.0,
+        "training_background": "white", "outside": 1.0, "focus": 0.0, "keep_best": False,
     },
 }  # fmt: skip
 
@@ -95,7 +105,8 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("images", 1, 64), ("expressions", 0, 512), ("threads", 0, 1024), ("holdout", 0, 0.9),
     ("checkpoint_every", 0, 10**8), ("coarsest", 2, 256), ("finest", 16, 8192), ("basis_levels", 1, 16),
     ("log2_size", 8, 22), ("samples", 16, 4096), ("outside", 0, 1), ("focus", 0, 0.9),
-    ("mask_until", 0, 1), ("patches_from", 0, 1), ("learning_rate_end", 0, 1),
+    ("patience", 0, 1), ("components", 0, 512), ("mask_until", 0, 1), ("patches_from", 0, 1),
+    ("learning_rate_end", 0, 1),
 )  # fmt: skip
 _CHOICES = {
     "device": ("cpu",),

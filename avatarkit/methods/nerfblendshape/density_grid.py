@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,6 @@ from avatarkit.methods.nerfblendshape.field import Field
 from avatarkit.ops.march import Samples
 from avatarkit.ops.occupancy import (
     cell_points,
-    density_at,
     dilate,
     pack,
     point_cells,
@@ -19,6 +19,7 @@ from avatarkit.ops.occupancy import (
     unpack,
 )
 from avatarkit.ops.tables import BlendTables
+from avatarkit.ops.warp import Warp
 
 CELLS = 128
 UPDATE_EVERY = 16
@@ -86,26 +87,27 @@ class DensityGrid:
         seen = weights > HIDDEN
         raise_cells(self.visible, point_cells(samples.points[seen], CELLS), weights[seen])
 
-    def update(self, step: int, seed: int, field: Field, table: Tensor) -> None:
-        """Looks at the field of one blended ``table`` [1, M], the next of the probes, and forgets a little."""
+    def update(self, step: int, seed: int, field: Field, table: Tensor, warp: Warp | None = None) -> None:
+        """Looks at the field of one blended ``table`` [M], the next of the probes, and forgets a little."""
         generator = torch.Generator().manual_seed((seed * 2654435761 + step) % 2**63)
         few = min(PROBED, len(self.allowed))
         cells = self.allowed[torch.randint(max(len(self.allowed), 1), (few,), generator=generator)]
-        density = self._density(field, table, cells, generator)
+        density = field.density(cell_points(cells, CELLS, generator), table, warp)
         self.density[cells] = self.density[cells] * DENSITY_DECAY
         raise_cells(self.density, cells, density)
         self.visible *= VISIBLE_DECAY
         self._pack()
 
-    def sweep(self, step: int, seed: int, field: Field, tables: Tensor) -> None:
+    def sweep(self, step: int, seed: int, field: Field, tables: Tensor, warps: Sequence[Warp | None]) -> None:
         """Looks at all allowed cells, for every one of the blended ``tables`` [P, M], and forgets everything before.
 
         While surfaces form the field changes too fast for a running maximum.
         """
         generator = torch.Generator().manual_seed((seed * 2654435761 + step) % 2**63)
         found = torch.zeros(len(self.allowed))
-        for table in tables:
-            torch.maximum(found, self._density(field, table[None], self.allowed, generator), out=found)
+        for table, warp in zip(tables, warps, strict=True):
+            points = cell_points(self.allowed, CELLS, generator)
+            torch.maximum(found, field.density(points, table, warp), out=found)
         self.density[self.allowed] = found
         self._pack()
 
@@ -113,8 +115,8 @@ class DensityGrid:
         self.dense = pack(self.density, self.threshold)
         self.sampled = self.dense & dilate(pack(self.visible, HIDDEN))
 
-    def final(self, field: Field, tables: BlendTables, probes: Tensor) -> Tensor:
-        """[CELLS^3 / 8] bits of eq. 9 over ``probes`` [P, K], widened by a cell for poses that training never saw.
+    def final(self, field: Field, tables: BlendTables, probes: Probes) -> Tensor:
+        """[CELLS^3 / 8] bits of eq. 9 over ``probes``, widened by a cell for poses that training never saw.
 
         Only cells in and around those found dense during training are evaluated, and only until one probe
         finds them dense, since nothing but that bit is kept of the maximum.
@@ -123,16 +125,14 @@ class DensityGrid:
         allowed[self.allowed] = True
         cells = (unpack(dilate(self.dense)) & allowed).nonzero()[:, 0]
         dense = torch.zeros(CELLS**3)
-        for probe in probes:
-            found = self._density(field, tables.blend(probe[None]), cells, None) > self.threshold
+        for weights, warp in (probes[index] for index in range(len(probes))):
+            found = (
+                field.density(cell_points(cells, CELLS), tables.blend(weights[None])[0], warp)
+                > self.threshold
+            )
             dense[cells[found]] = 1.0
             cells = cells[~found]
         return dilate(pack(dense, 0.5))
-
-    @staticmethod
-    def _density(field: Field, table: Tensor, cells: Tensor, generator: torch.Generator | None) -> Tensor:
-        points = cell_points(cells, CELLS, generator)
-        return density_at(points, table, torch.tensor([0, len(cells)]), field.grid, field.weights)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
@@ -149,7 +149,32 @@ class DensityGrid:
         return cls(allowed, density, visible, EMPTY / step, dense, sampled)
 
 
-def probes(weights: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Probes:
+    """Where the grid looks: weights of the bases and, with a mesh, the warp that goes with them."""
+
+    weights: Tensor
+    """[P, K]"""
+    warp: Callable[[int], Warp | None]
+    """of the p-th probe"""
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Warp | None]:
+        return self.weights[index], self.warp(index)
+
+
+def telling_frames(weights: Tensor) -> Tensor:
+    """Rows of the training frames' ``weights`` [T, K] in which a basis is at its largest or lowest, and some between.
+
+    What a mesh moves depends on all coefficients together: whole frames take the place of single bases.
+    """
+    every = torch.linspace(0, len(weights) - 1, min(16, len(weights))).long()
+    return torch.cat([weights.argmax(0), weights.argmin(0), every]).unique()
+
+
+def single_bases(weights: Tensor) -> Tensor:
     """[P, K] coefficients at which the grid looks, of the training frames' ``weights`` [T, K].
 
     The mean alone; every basis alone at its largest coefficient (eq. 9), and at its lowest where that is

@@ -12,9 +12,11 @@ from avatarkit.ops.composite import Composite, composite
 from avatarkit.ops.encode import HashGrid, hash_encode
 from avatarkit.ops.march import Samples, march
 from avatarkit.ops.mlp import FieldWeights, field_mlp
+from avatarkit.ops.occupancy import density_at
 from avatarkit.ops.render import Rendered, render_rays
 from avatarkit.ops.sh import spherical_harmonics
 from avatarkit.ops.truncate import truncate
+from avatarkit.ops.warp import Warp, warp_points
 from avatarkit.rendering.camera import Camera
 
 # Bounds the samples of one ray: the cube's diagonal at the finest step anybody should ask for.
@@ -43,17 +45,25 @@ class Field:
         seed: int | None,
         stride: int = 1,
         distortion: bool = False,
+        warp: Warp | None = None,
     ) -> tuple[Composite, Samples]:
         """Differentiable rendering of the rays of B images: ``tables`` [B, M], rays [R, 3] image after image.
 
         ``stride`` multiplies the distance between samples; ``distortion`` asks for that loss term of every ray.
+        With ``warp`` (B volumes) the field is asked where the points come from; samples stay where they are seen.
         """
         step = self.step * stride
         samples = march(origins, directions, bitfield, step, MAX_SAMPLES, seed)
         ends = torch.tensor((0, *rays_per_image)).cumsum(0)
         # A cheap look without gradients first: what lies behind an opaque surface gets neither color nor gradient.
-        samples = truncate(samples, tables, samples.ray_offsets[ends], self.grid, self.weights, step, FAINT)
-        features = hash_encode(samples.points, tables, samples.ray_offsets[ends], self.grid)
+        origin = None if warp is None else warp_points(samples.points, samples.ray_offsets[ends], warp)
+        samples = truncate(
+            samples, tables, samples.ray_offsets[ends], self.grid, self.weights, step, FAINT, origin
+        )
+        points = samples.points
+        if warp is not None:
+            points = warp_points(points, samples.ray_offsets[ends], warp)
+        features = hash_encode(points, tables, samples.ray_offsets[ends], self.grid)
         harmonics = spherical_harmonics(directions)
         density, rgb = field_mlp(features, harmonics, samples.ray_offsets, self.weights)
         seen = composite(
@@ -67,8 +77,21 @@ class Field:
         )
         return seen, samples
 
+    def density(self, points: Tensor, table: Tensor, warp: Warp | None = None) -> Tensor:
+        """[N] density of one image's field at ``points`` [N, 3] as they are seen."""
+        ends = torch.tensor([0, len(points)])
+        if warp is not None:
+            points = warp_points(points, ends, warp)
+        return density_at(points, table[None], ends, self.grid, self.weights)
+
     def image(
-        self, table: Tensor, rotation: Tensor, translation: Tensor, camera: Camera, bitfield: Tensor
+        self,
+        table: Tensor,
+        rotation: Tensor,
+        translation: Tensor,
+        camera: Camera,
+        bitfield: Tensor,
+        warp: Warp | None = None,
     ) -> Rendered:
         """A whole picture over black with the blended ``table`` [M]: color [H * W, 3], alpha and depth [H * W]."""
         origins, directions = pixel_rays(
@@ -85,4 +108,5 @@ class Field:
             max_samples=MAX_SAMPLES,
             minimum_transmittance=FAINT,
             fast=True,
+            warp=warp,
         )

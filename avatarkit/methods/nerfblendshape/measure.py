@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -12,13 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
+from avatarkit.data.regions import face_hull, head_above_jaw
 from avatarkit.files.streams import atomic
 from avatarkit.methods.nerfblendshape.avatar import as_frame
 from avatarkit.methods.nerfblendshape.trainer import Trainer
+from avatarkit.metrics import image as metrics
+from avatarkit.rendering.camera import Camera
 from avatarkit.rendering.composite import Scene, torso_motion
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
+
+
+MOST = 100.0
+"""Decibels at which a frame's PSNR is cut off, as in ``eval``."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +38,40 @@ class Quality:
     """over the head matte"""
     frame: float
     """over the whole square crop as composited"""
+    above_jaw: float
+    """over ``data.regions.head_above_jaw``"""
+    face: float
+    """over ``data.regions.face_hull``"""
 
 
-def psnr(squared_error: float) -> float:
-    """Decibels for a peak of one; 100 dB at most."""
-    return float(-10 * np.log10(max(squared_error, 1e-10)))
+def quality_of(pictures: Iterable[tuple[int, Float]], clip: ClipFrames) -> Quality:
+    """Of pictures [R, R, 3] of the frames at given positions; pixels outside the video frame count nowhere."""
+    left, top, right, bottom = clip.visible
+    seen = np.zeros((clip.resolution, clip.resolution), np.float32)
+    seen[top:bottom, left:right] = 1
+    found: dict[str, list[float]] = {"head": [], "frame": [], "above_jaw": [], "face": []}
+    for position, picture in pictures:
+        matte, points = clip.head(position), clip.points(position)
+        regions = {
+            "head": matte.astype(np.float32) / 255,
+            "frame": seen,
+            "above_jaw": head_above_jaw(matte, points),
+            "face": face_hull(points, clip.resolution),
+        }
+        ours = torch.from_numpy(np.ascontiguousarray(picture, np.float32)).permute(2, 0, 1)[None]
+        truth = torch.from_numpy(clip.rgb(position).astype(np.float32) / 255).permute(2, 0, 1)[None]
+        for name, weight in regions.items():
+            value = float(metrics.psnr(ours, truth, torch.from_numpy(weight * seen)[None, None]))
+            if not math.isnan(value):
+                found[name].append(min(value, MOST))
+    return Quality(*(float(np.mean(found[f.name])) if found[f.name] else math.nan for f in fields(Quality)))
 
 
 @dataclass
 class Gauge:
     """Renders frames of a clip with the fit as it stands and compares them with the truth.
 
-    The picture compared is the head over the scene's torso and plate, as a viewer sees it. The head's error
-    is averaged with the head matte as weight; pixels outside the video frame count nowhere.
+    The picture compared is the head over the scene's torso and plate, as a viewer sees it.
     """
 
     clip: ClipFrames
@@ -55,22 +85,30 @@ class Gauge:
         self, trainer: Trainer, positions: NDArray[np.int64], bitfield: Tensor | None = None
     ) -> Quality:
         """Of the frames at ``positions``."""
-        heads, frames = [], []
-        left, top, right, bottom = self.clip.visible
-        for position in positions:
-            difference = (self.picture(trainer, int(position), bitfield) - self._truth(int(position))) ** 2
-            inside = difference[top:bottom, left:right].mean(-1)
-            matte = self.clip.head(int(position))[top:bottom, left:right].astype(np.float32) / 255
-            if matte.sum() > 0:
-                heads.append(psnr(float((inside * matte).sum() / matte.sum())))
-            frames.append(psnr(float(inside.mean())))
-        if not heads:
-            return Quality(float("nan"), float("nan"))
-        return Quality(float(np.mean(heads)), float(np.mean(frames)))
+        chosen = (int(position) for position in positions)
+        return quality_of(((p, self.picture(trainer, p, bitfield)) for p in chosen), self.clip)
 
-    def picture(self, trainer: Trainer, position: int, bitfield: Tensor | None = None) -> Float:
-        """[R, R, 3] the crop of frame ``position`` as the fit would show it."""
-        track, camera = self.clip.track, self.clip.camera
+    def glance(self, trainer: Trainer, positions: NDArray[np.int64]) -> float:
+        """Mean PSNR (dB) over the head mattes of the frames at ``positions``, at half the resolution: a quick look."""
+        half = max(self.clip.resolution // 2, 16)
+        camera = self.clip.camera.scaled(half, half)
+        values = []
+        for position in positions:
+            ours = self.picture(trainer, int(position), None, camera)
+            rgb, matte = (
+                cv2.resize(image, (half, half), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+                for image in (self.clip.rgb(int(position)), self.clip.head(int(position)))
+            )
+            prediction, truth = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in (ours, rgb))
+            values.append(float(metrics.psnr(prediction, truth, torch.from_numpy(matte)[None, None])))
+        found = [min(value, MOST) for value in values if not math.isnan(value)]
+        return float(np.mean(found)) if found else math.nan
+
+    def picture(
+        self, trainer: Trainer, position: int, bitfield: Tensor | None = None, camera: Camera | None = None
+    ) -> Float:
+        """[R, R, 3] the crop of frame ``position`` as the fit would show it, R pixels of the clip or of ``camera``."""
+        track, camera = self.clip.track, camera or self.clip.camera
         with torch.no_grad():
             table = trainer.tables.blend(trainer.coefficients[position : position + 1])[0]
             rendered = trainer.field.image(
@@ -79,6 +117,7 @@ class Gauge:
                 torch.from_numpy(track.translation[position]),
                 camera,
                 trainer.grid.dense if bitfield is None else bitfield,
+                None if trainer.warps is None else trainer.warps.of((position,)),
             )
         head = as_frame(rendered, camera)
         behind = self.scene.window(self.scene.behind(self._motion(position)), camera.width)
@@ -93,9 +132,6 @@ class Gauge:
         sheet = np.concatenate(columns, 1)
         with atomic(path) as temporary:
             temporary.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
-
-    def _truth(self, position: int) -> Float:
-        return self.clip.rgb(position).astype(np.float32) / 255
 
     def _motion(self, position: int) -> Float:
         track = self.clip.track

@@ -27,6 +27,7 @@ from avatarkit.losses.perceptual import patch_loss
 from avatarkit.methods.driving import NECK_PIVOT, neutral_frame, reference
 from avatarkit.methods.nerfblendshape import checkpoint, config
 from avatarkit.methods.nerfblendshape.avatar import NeRFBlendShapeAvatar, field_header
+from avatarkit.methods.nerfblendshape.best import Best
 from avatarkit.methods.nerfblendshape.measure import Gauge, Quality
 from avatarkit.methods.nerfblendshape.scenery import scenery
 from avatarkit.methods.nerfblendshape.trainer import Trainer
@@ -34,10 +35,11 @@ from avatarkit.methods.registry import Progress, Subject
 from avatarkit.ops import set_threads
 
 # Frames measured while the fit goes on, and at its end.
-WATCHED, MEASURED = 6, 60
-# Seconds between two looks at the held-out frames.
-WATCH_EVERY = 20.0
-REPORT_EVERY = 0.5
+WATCHED, MEASURED = 12, 60
+# Looks at the held-out frames in the course of a fit. By steps, not by time: they decide what is kept.
+LOOKS = 24
+# Seconds between two previews, and between two reports.
+PREVIEW_EVERY, REPORT_EVERY = 20.0, 0.5
 
 
 class NeRFBlendShape:
@@ -66,7 +68,7 @@ class NeRFBlendShape:
         scene, pictures, policy = scenery(seen, subject.source, rest, config.background, progress)
         with ClipFrames(track, subject.source, config.resolution, progress) as clip:
             gauge = Gauge(clip, scene, np.asarray(NECK_PIVOT, np.float32), rest)
-            trainer = _train(config, clip, training, heldout, loss, gauge, progress)
+            trainer, best = _train(config, clip, training, heldout, loss, gauge, progress)
             bits = trainer.grid.final(trainer.field, trainer.tables, trainer.probes)
             progress({"stage": "measuring", "step": 0, "steps": 1})
             on_training = gauge.quality(trainer, _some(training, MEASURED), bits)
@@ -75,9 +77,12 @@ class NeRFBlendShape:
         header["metrics"] = _metrics(
             trainer, on_training, on_heldout, perceptual, time.perf_counter() - started
         )
+        header["metrics"]["kept_step"] = best.step if config.keep_best and len(heldout) else trainer.step
+        header["heldout_curve"] = best.curve
         tables, field = trainer.tables, trainer.field
         field.weights = field.weights.map(lambda matrix: matrix.detach())
-        return NeRFBlendShapeAvatar(header, field, tables, trainer.drivers, bits, pictures)
+        mesh = None if trainer.warps is None else trainer.warps.mesh
+        return NeRFBlendShapeAvatar(header, field, tables, trainer.drivers, bits, mesh, pictures)
 
 
 def _train(
@@ -88,36 +93,36 @@ def _train(
     loss: PatchLoss,
     gauge: Gauge,
     progress: Progress,
-) -> Trainer:
-    trainer = Trainer.create(config, clip, training, loss)
+) -> tuple[Trainer, Best]:
+    trainer, best = Trainer.create(config, clip, training, loss), Best()
     path = Path(config.checkpoint) if config.checkpoint else None
     clip_hash = _hash(clip.track)
     if config.resume:
         if path is None:
             raise AvatarkitError("nothing to resume: no checkpoint file was named")
-        checkpoint.load(trainer, clip_hash, path)
+        best = checkpoint.load(trainer, clip_hash, path)
     watched = _some(heldout if len(heldout) else training, WATCHED)
-    quality = float("nan")
+    every, patience = max(config.steps // LOOKS, 1), round(config.patience * config.steps)
     now = time.perf_counter()
-    reported, looked, first, first_samples = now - REPORT_EVERY, now, trainer.seconds, trainer.samples
+    reported, shown, first, first_samples = now - REPORT_EVERY, now, trainer.seconds, trainer.samples
     with _deferred_interrupt() as interrupted:
-        while not trainer.finished:
+        while not (trainer.finished or best.stale(trainer.step, patience)):
             value = trainer.advance()
             if not np.isfinite(value):
                 raise AvatarkitError(
                     f"the fit diverged at iteration {trainer.step}: lower --learning-rate, or try another --seed"
                 )
+            if trainer.step % every == 0 or trainer.finished:
+                best.offer(trainer, gauge.glance(trainer, watched))
             due = config.checkpoint_every and trainer.step % config.checkpoint_every == 0
             if path is not None and (interrupted() or due):
-                checkpoint.save(trainer, clip_hash, path)
+                checkpoint.save(trainer, clip_hash, path, best)
             if interrupted():
                 raise KeyboardInterrupt
             now = time.perf_counter()
-            if now - looked > WATCH_EVERY:
-                quality = gauge.quality(trainer, watched).head
-                if config.preview:
-                    gauge.preview(trainer, watched[:4], Path(config.preview))
-                looked = time.perf_counter()
+            if config.preview and now - shown > PREVIEW_EVERY:
+                gauge.preview(trainer, watched[:4], Path(config.preview))
+                shown = time.perf_counter()
             if now - reported > REPORT_EVERY or trainer.finished:
                 reported = now
                 spent = max(trainer.seconds - first, 1e-9)
@@ -125,13 +130,15 @@ def _train(
                 progress(
                     {
                         "stage": "fitting", "step": trainer.step, "steps": config.steps, "loss": value,
-                        "heldout_psnr": quality, "samples_per_second": (trainer.samples - first_samples) / spent,
+                        "heldout_psnr": best.last, "samples_per_second": (trainer.samples - first_samples) / spent,
                         "seconds": trainer.seconds, "seconds_left": max(trainer.seconds * (1 - share) / share, 0.0),
                     }
                 )  # fmt: skip
+    if config.keep_best and len(heldout):
+        best.restore(trainer)
     if config.preview:
         gauge.preview(trainer, watched[:4], Path(config.preview))
-    return trainer
+    return trainer, best
 
 
 @contextmanager
@@ -193,10 +200,8 @@ def _metrics(
         "samples_per_second": trainer.samples / max(trainer.seconds, 1e-9),
         "samples_per_step": trainer.samples / max(trainer.step, 1),
         "bases": len(trainer.drivers),
-        "train_psnr_head": training.head,
-        "train_psnr_frame": training.frame,
-        "heldout_psnr_head": heldout.head,
-        "heldout_psnr_frame": heldout.frame,
+        **{f"train_psnr_{region}": value for region, value in asdict(training).items()},
+        **{f"heldout_psnr_{region}": value for region, value in asdict(heldout).items()},
         "perceptual": perceptual,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
     }

@@ -16,13 +16,23 @@ from avatarkit.data.sampling import Batch, Sampler
 from avatarkit.losses.patch import PatchLoss, as_patches
 from avatarkit.losses.photometric import binary_entropy, l1
 from avatarkit.methods.nerfblendshape.config import Config
-from avatarkit.methods.nerfblendshape.density_grid import CELLS, SWEEPS, UPDATE_EVERY, DensityGrid, probes
+from avatarkit.methods.nerfblendshape.density_grid import (
+    CELLS,
+    SWEEPS,
+    UPDATE_EVERY,
+    DensityGrid,
+    Probes,
+    single_bases,
+    telling_frames,
+)
 from avatarkit.methods.nerfblendshape.drivers import Drivers
 from avatarkit.methods.nerfblendshape.field import Field
+from avatarkit.methods.nerfblendshape.warp import FrameWarps, MeshWarp
 from avatarkit.ops.composite import Composite
 from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.mlp import FieldWeights
 from avatarkit.ops.tables import AdamOptions, BlendTables
+from avatarkit.ops.warp import Warp
 
 LEVELS, FEATURES = 16, 4
 # Uniform distribution of the tables at the start (Gao et al. 2022, table 1).
@@ -52,7 +62,9 @@ class Trainer:
     patch_loss: PatchLoss
     blended: Tensor
     """[B, M] tables of the next step's frames"""
-    probes: Tensor
+    probes: Probes
+    warps: FrameWarps | None = None
+    """where the points of every frame come from"""
     step: int = 0
     seconds: float = 0.0
     samples: int = 0
@@ -64,7 +76,7 @@ class Trainer:
     ) -> Trainer:
         """A trainer before its first step."""
         track = clip.track
-        drivers = Drivers.of(track, training, config.expressions, config.pose_bases)
+        drivers = Drivers.of(track, training, config.expressions, config.pose_bases, config.components)
         coefficients = torch.from_numpy(drivers.weights(track.expression, track.rotation))
         some = training[np.linspace(0, len(training) - 1, min(HULL_FRAMES, len(training))).astype(int)]
         box = scene_box(clip, some)
@@ -80,11 +92,15 @@ class Trainer:
             clip, training, box, config.images, config.rays, config.seed,
             outside=config.outside, focus=config.focus,
         )  # fmt: skip
+        mesh = MeshWarp.of(track, box) if config.warp else None
+        warps = (
+            None if mesh is None else FrameWarps(mesh, torch.from_numpy(drivers.clamped(track.expression)))
+        )
         trainer = cls(
             config, clip, training, drivers, coefficients, sampler, field, tables,
             torch.optim.Adam(list(weights), lr=config.learning_rate_network, betas=BETAS, eps=EPSILON),
             DensityGrid.create(_hull(clip, some, field), field.step), patch_loss,
-            torch.empty(0), probes(coefficients[training]),
+            torch.empty(0), _probes(coefficients, training, warps), warps,
         )  # fmt: skip
         trainer.blended = tables.blend(trainer._next_coefficients(0))
         return trainer
@@ -113,8 +129,9 @@ class Trainer:
         origins, directions = torch.from_numpy(batch.origins), torch.from_numpy(batch.directions)
         bits, stride = self.grid.marching(self.step)
         thinning = config.distortion_weight > 0
+        warp = None if self.warps is None else self.warps.of(batch.positions)
         seen, samples = self.field.shade(
-            tables, origins, directions, rays, bits, batch.seed, stride, thinning
+            tables, origins, directions, rays, bits, batch.seed, stride, thinning, warp
         )
         loss = self._loss(batch, rays, seen, share)
         self.optimizer.zero_grad(set_to_none=True)
@@ -123,7 +140,7 @@ class Trainer:
             self.grid.note(samples, seen.weights)
             self._descend(tables, coefficients, share)
             if self.step % UPDATE_EVERY == 0:
-                self._look(tables)
+                self._look(tables, warp)
         self.step += 1
         self.samples += samples.t.numel()
         self.seconds += time.perf_counter() - started
@@ -193,17 +210,33 @@ class Trainer:
     def _next_coefficients(self, step: int) -> Tensor:
         return self.coefficients[torch.from_numpy(self.sampler.frames(step))]
 
-    def _look(self, tables: Tensor) -> None:
+    def _look(self, tables: Tensor, warp: Warp | None) -> None:
         """Updates the density grid from the next probe of eq. 9 or, every other time, from a frame of this batch."""
         if self.step in SWEEPS:
-            self.grid.sweep(self.step, self.config.seed, self.field, tables.detach())
+            warps = [_image(warp, image) for image in range(len(tables))]
+            self.grid.sweep(self.step, self.config.seed, self.field, tables.detach(), warps)
             return
         count = self.step // UPDATE_EVERY
         if count % 2:
-            table = tables.detach()[count // 2 % len(tables)]
+            table, warp = tables.detach()[count // 2 % len(tables)], _image(warp, count // 2 % len(tables))
         else:
-            table = self.tables.blend(self.probes[None, count // 2 % len(self.probes)])[0]
-        self.grid.update(self.step, self.config.seed, self.field, table[None])
+            weights, warp = self.probes[count // 2 % len(self.probes)]
+            table = self.tables.blend(weights[None])[0]
+        self.grid.update(self.step, self.config.seed, self.field, table, warp)
+
+
+def _image(warp: Warp | None, image: int) -> Warp | None:
+    """One image's part of a batch's ``warp``."""
+    return None if warp is None else Warp(warp.volumes[image : image + 1], warp.grid)
+
+
+def _probes(coefficients: Tensor, training: NDArray[np.int64], warps: FrameWarps | None) -> Probes:
+    weights = coefficients[training]
+    if warps is None:
+        return Probes(single_bases(weights), lambda index: None)
+    rows = telling_frames(weights)
+    positions = training[rows.numpy()]
+    return Probes(weights[rows], lambda index: warps.of((int(positions[index]),)))
 
 
 def _hull(clip: ClipFrames, positions: NDArray[np.int64], field: Field) -> Tensor:

@@ -7,7 +7,13 @@ from torch import Tensor
 
 
 def warp_volume(
-    places: Tensor, moves: Tensor, low: Tensor, spacing: float, nodes: tuple[int, int, int], softening: float, still: float
+    places: Tensor,
+    moves: Tensor,
+    low: Tensor,
+    spacing: float,
+    nodes: tuple[int, int, int],
+    softening: float,
+    still: float,
 ) -> Tensor:
     """See ``avatarkit.ops.warp.warp_volume``."""
     axes = [torch.arange(n, dtype=places.dtype, device=places.device) * spacing for n in reversed(nodes)]
