@@ -26,6 +26,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 METHODS: dict[str, str] = {
     "nerfblendshape": "avatarkit.methods.nerfblendshape.method:NeRFBlendShape",
+    "gaussians": "avatarkit.methods.gaussians.method:Gaussians",
     "photo": "avatarkit.methods.photo.method:Photo",
 }
 

@@ -1,0 +1,1 @@
+"""Gaussians bound to the tracked head."""

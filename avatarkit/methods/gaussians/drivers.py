@@ -1,0 +1,161 @@
+"""What drives the residuals: principal components of expression, pose and of what the landmarks show beyond both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch import Tensor, from_numpy
+
+from avatarkit.heads.model import MESH_LANDMARKS
+from avatarkit.methods.gaussians.rig import Rig
+from avatarkit.methods.registry import Drive
+
+Float = NDArray[np.float32]
+
+LEVER = 0.1
+"""Meters: a turn of one radian counts in the pose as much as a movement by this."""
+FOREIGN = 2.5
+"""How many times the training clip's 99th percentile a landmark residual may measure before it is another person's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Principal components of one kind of input, D numbers to K coefficients, in units of the first deviation."""
+
+    mean: Float
+    """[D]"""
+    axes: Float
+    """[K, D], divided by the deviation of the first component"""
+    low: Float
+    """[K] range of the coefficients over the training frames"""
+    high: Float
+
+    @classmethod
+    def of(cls, values: Float, most: int) -> Group:
+        """At most ``most`` components of ``values`` [T, D]; none that do not move."""
+        mean = values.mean(0)
+        _, deviations, axes = np.linalg.svd(values - mean, full_matrices=False)
+        deviations = deviations / np.sqrt(max(len(values), 1))
+        kept = axes[: min(most, int((deviations > 1e-3 * max(float(deviations[0]), 1e-9)).sum()))]
+        # The sign of a singular vector is arbitrary: fix it, so that every machine has the same.
+        kept = kept * np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(1)])[:, None]
+        axes = (kept / max(float(deviations[0]), 1e-9)).astype(np.float32)
+        group = cls(mean.astype(np.float32), axes, np.zeros(0, np.float32), np.zeros(0, np.float32))
+        coefficients = (values - group.mean) @ axes.T
+        if not len(coefficients) or not len(axes):
+            return group
+        low, high = np.percentile(coefficients, [0.5, 99.5], axis=0).astype(np.float32)
+        return cls(group.mean, axes, low, high)
+
+    def __len__(self) -> int:
+        return len(self.axes)
+
+    def coefficients(self, values: Float) -> Float:
+        """[..., K] of ``values`` [..., D], kept within the training range."""
+        return np.asarray(np.clip((values - self.mean) @ self.axes.T, self.low, self.high), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Drivers:
+    """Maps a drive to the coefficients c [K] of the residuals; the last of K + 1 ``inputs`` is a constant one."""
+
+    expression: Group
+    pose: Group
+    landmarks: Group
+    rotation: Float
+    """[3, 3] mean head rotation of the training frames"""
+    limit: float
+    """root mean square (meters) of landmark residuals beyond which they are taken to be another person's"""
+    intrinsics: Float
+    """[3, 3] of the training clip, in whose pixels landmarks are"""
+
+    @classmethod
+    def of(
+        cls, drives: list[Drive], rig: Rig, intrinsics: Float, expressions: int, landmarks: int, pose: bool
+    ) -> Drivers:
+        """The drivers of a clip's training ``drives``."""
+        rotations = Rotation.from_matrix(np.stack([drive.rotation for drive in drives]))
+        mean = rotations.mean().as_matrix().astype(np.float32)
+        residuals = [residual(drive, rig.posed(drive.expression), rig, intrinsics) for drive in drives]
+        known = np.stack(
+            [r for r in residuals if r is not None] or [np.zeros(2 * MESH_LANDMARKS, np.float32)]
+        )
+        measured = np.sqrt(np.square(known - known.mean(0)).mean(1))
+        return cls(
+            expression=Group.of(np.stack([drive.expression for drive in drives]), expressions),
+            pose=Group.of(np.stack([_place(drive, mean) for drive in drives]), 6 if pose else 0),
+            landmarks=Group.of(known, landmarks),
+            rotation=mean,
+            limit=FOREIGN * float(np.percentile(measured, 99)),
+            intrinsics=np.asarray(intrinsics, np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.expression) + len(self.pose) + len(self.landmarks)
+
+    def coefficients(self, drive: Drive, vertices: Float, rig: Rig) -> Float:
+        """[K] of a drive whose rig's ``vertices`` are posed.
+
+        Landmarks count where there are any and they are this person's; otherwise they say nothing, which is zero.
+        """
+        beyond = np.zeros(len(self.landmarks), np.float32)
+        if len(self.landmarks):
+            values = residual(drive, vertices, rig, self.intrinsics)
+            if values is not None and self._own(values):
+                beyond = self.landmarks.coefficients(values)
+        parts = [
+            self.expression.coefficients(drive.expression),
+            self.pose.coefficients(_place(drive, self.rotation)),
+            beyond,
+        ]
+        return np.concatenate(parts)
+
+    def _own(self, values: Float) -> bool:
+        return float(np.sqrt(np.square(values - self.landmarks.mean).mean())) < self.limit
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and header entry from which ``from_state`` makes the drivers again."""
+        tensors = {"drivers.rotation": self.rotation, "drivers.intrinsics": self.intrinsics}
+        for name in ("expression", "pose", "landmarks"):
+            group: Group = getattr(self, name)
+            for key in ("mean", "axes", "low", "high"):
+                tensors[f"drivers.{name}.{key}"] = getattr(group, key)
+        return {k: from_numpy(np.ascontiguousarray(v)) for k, v in tensors.items()}, {"limit": self.limit}
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, Tensor], entry: dict[str, Any]) -> Drivers:
+        """The inverse of ``state``; raises KeyError for tensors that are missing."""
+
+        def array(name: str) -> Float:
+            return tensors[f"drivers.{name}"].float().numpy()
+
+        groups = {
+            name: Group(*(array(f"{name}.{key}") for key in ("mean", "axes", "low", "high")))
+            for name in ("expression", "pose", "landmarks")
+        }
+        return cls(
+            **groups, rotation=array("rotation"), limit=float(entry["limit"]), intrinsics=array("intrinsics")
+        )
+
+
+def residual(drive: Drive, vertices: Float, rig: Rig, intrinsics: Float) -> Float | None:
+    """[2 * 468] meters across the line of sight from the rig's landmarks to the detected ones; None without any."""
+    if drive.landmarks is None or len(drive.landmarks) < MESH_LANDMARKS:
+        return None
+    seen = np.asarray(drive.landmarks[:MESH_LANDMARKS, :2], np.float32)
+    if not np.isfinite(seen).all():
+        return None
+    points = vertices[rig.landmarks] @ np.asarray(drive.rotation).T + np.asarray(drive.translation)
+    focal = np.array([intrinsics[0, 0], intrinsics[1, 1]], np.float32)
+    expected = points[:, :2] / points[:, 2:] * focal + intrinsics[:2, 2]
+    return np.asarray((seen - expected) / focal * points[:, 2:], np.float32).reshape(-1)
+
+
+def _place(drive: Drive, mean: Float) -> Float:
+    """[6] meters: turn from the mean rotation times ``LEVER``, and position."""
+    turn = (Rotation.from_matrix(mean).inv() * Rotation.from_matrix(drive.rotation)).as_rotvec()
+    return np.concatenate([turn * LEVER, drive.translation]).astype(np.float32)

@@ -1,0 +1,142 @@
+"""A person as Gaussians on a rig: what a fit changes, what a file holds, and how a drive moves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avatarkit.methods.gaussians import rig as rigs
+from avatarkit.methods.gaussians.drivers import Drivers
+from avatarkit.methods.gaussians.rig import Opening, Rig
+from avatarkit.methods.registry import Drive
+from avatarkit.ops.anchors import carry
+from avatarkit.ops.splat import splat
+from avatarkit.rendering.camera import Camera
+
+Float = NDArray[np.float32]
+
+DILATION = 0.3
+"""Square pixels at the resolution of the fit; a picture of other size scales it."""
+TURN_UNIT = 10.0
+"""Radians a meter: corrections learn turns and movements at rates this far apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """A rig moved by a drive, before the corrections of cranium and torso."""
+
+    drive: Drive
+    vertices: Float
+    """[U, 3]"""
+    coefficients: Float
+    """[K]"""
+    torso: Float
+    """[3, 4] camera space: what the torso does after the rest pose, as tracked or as the head's pose suggests"""
+    openings: list[Opening]
+
+
+@dataclass(eq=False)
+class Puppet:
+    """Rig, drivers and the linear corrections; the Gaussians themselves are handed in, as training blends them."""
+
+    rig: Rig
+    drivers: Drivers
+    bone: Tensor
+    """[N] int32"""
+    opening: Tensor
+    """[N] int8"""
+    corrections: Float
+    """[2, 6, K + 1] movement (meters) and turn (times ``TURN_UNIT`` radians) of cranium and torso"""
+    torso_map: Float
+    """[4, 1 + P] similarity of the torso from the head's pose (see ``torso``); zero columns: none was tracked"""
+    torso_rest: Float
+    """[2, 3] the tracked similarity of the rest frame"""
+    focal: float
+    """pixels, of the resolution of the fit"""
+
+    def pose(self, drive: Drive) -> Pose:
+        """What depends on the drive alone."""
+        vertices = self.rig.posed(np.asarray(drive.expression, np.float32))
+        coefficients = self.drivers.coefficients(drive, vertices, self.rig)
+        torso = self.torso(drive, coefficients)
+        return Pose(drive, vertices, coefficients, torso, self.rig.openings(drive, vertices))
+
+    def torso(self, drive: Drive, coefficients: Float) -> Float:
+        """[3, 4] motion of the torso in camera space from its rest.
+
+        The clip's own track tells it in its picture; anybody else's torso follows the head as the clip's did.
+        """
+        start, stop = len(self.drivers.expression), len(self.drivers.expression) + len(self.drivers.pose)
+        if self.torso_map.shape[1] == 0:
+            return np.eye(3, 4, dtype=np.float32)
+        if drive.torso is not None and np.isfinite(drive.torso).all():
+            plane = _compose(drive.torso, _inverse(self.torso_rest))
+        else:
+            a, b, x, y = self.torso_map @ np.append(coefficients[start:stop], 1)
+            plane = np.array([[1 + a, -b, x], [b, 1 + a, y]])
+        k = np.asarray(self.drivers.intrinsics, np.float64)
+        turn, center = np.asarray(plane[:, :2], np.float64), k[:2, 2]
+        result = np.eye(3, 4)
+        result[:2, :2] = turn
+        result[:2, 2] = (turn @ center + plane[:, 2] - center) / (k[0, 0], k[1, 1])
+        return result.astype(np.float32)
+
+    def pivots(self, drive: Drive) -> Float:
+        """[2, 3] camera space: about which the corrections of cranium and torso turn."""
+        cranium = np.asarray(drive.rotation) @ rigs.HINGE + np.asarray(drive.translation)
+        return np.stack([cranium, self.rig.rotation @ rigs.NAPE + self.rig.translation]).astype(np.float32)
+
+    def bones(self, pose: Pose) -> Tensor:
+        """[12, B] corrected."""
+        moves = self.corrections @ np.append(pose.coefficients, np.float32(1))  # [2, 6]
+        moves[:, 3:] *= TURN_UNIT
+        pivots = self.pivots(pose.drive)
+        cranium, torso = (rigs.twist(moves[i], pivots[i]) for i in (0, 1))
+        body = torso[:, :3] @ pose.torso
+        body[:, 3] += torso[:, 3]
+        return torch.from_numpy(self.rig.transforms(pose.drive, pose.vertices, cranium, body))
+
+    def visibility(self, positions: Tensor, bones: Tensor, pose: Pose) -> Tensor:
+        """[N] what lids and lips leave to be seen of Gaussians whose ``positions`` [3, N] are at rest."""
+        result = torch.ones(len(self.bone))
+        maps = bones.numpy().reshape(3, 4, -1)
+        for i, (index, bone) in enumerate(self._behind):
+            if not len(index):
+                continue
+            rest = positions[:, index].numpy()
+            m = maps[..., bone]
+            moved = m[:, 0] * rest[0] + m[:, 1] * rest[1] + m[:, 2] * rest[2] + m[:, 3]
+            result[index] = torch.from_numpy(pose.openings[i].seen(moved))
+        return result
+
+    def __post_init__(self) -> None:
+        self._behind = []
+        for i in range(len(rigs.CONTOURS)):
+            index = torch.nonzero(self.opening == i)[:, 0]
+            self._behind.append((index, self.bone[index].numpy()))
+
+    def draw(self, gaussians: Tensor, pose: Pose, camera: Camera) -> Tensor:
+        """[H, W, 4] premultiplied picture of blended ``gaussians`` [14, N]."""
+        bones = self.bones(pose)
+        carried = carry(gaussians, bones, self.bone, self.visibility(gaussians[:3].detach(), bones, pose))
+        k = torch.from_numpy(np.asarray(camera.intrinsics, np.float32))
+        return splat(*carried, k, (camera.height, camera.width), self.dilation(camera))
+
+    def dilation(self, camera: Camera) -> float:
+        """Square pixels by which splats are blurred, the same share of the picture at any resolution."""
+        return DILATION * (float(camera.intrinsics[0, 0]) / self.focal) ** 2
+
+
+def _compose(second: Float, first: Float) -> Float:
+    result = second[:, :2] @ first
+    result[:, 2] += second[:, 2]
+    return np.asarray(result, np.float32)
+
+
+def _inverse(plane: Float) -> Float:
+    turn = np.linalg.inv(plane[:, :2])
+    return np.column_stack([turn, -turn @ plane[:, 2]]).astype(np.float32)

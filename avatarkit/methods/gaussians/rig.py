@@ -1,0 +1,230 @@
+"""The skeleton of an avatar: what carries its Gaussians, and where a drive puts it.
+
+Bones are affine maps from the neutral head to camera space: one a triangle of face and mouth (its deformation
+gradient), a few rigid ones for skull, torso, what lies between them, and the irises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from avatarkit.heads import landmarks as marks
+from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
+from avatarkit.methods.registry import Drive
+
+Float = NDArray[np.float32]
+
+NECK_STEPS = 17
+"""Rigid bones from the cranium (share of the torso 0) to the torso (1)."""
+SKULL = NECK_STEPS
+"""Rigid bone that follows the face's pose: the whites of the eyes."""
+IRIS_LEFT, IRIS_RIGHT = NECK_STEPS + 1, NECK_STEPS + 2
+RIGID = NECK_STEPS + 3
+
+FACE = ("skin", "lips", "brows", "eyelids")
+MOUTH = ("teeth", "gums", "tongue", "mouth")
+EYES = ("sclera", "iris", "pupil")
+
+HINGE = np.array([0.0, -0.03, -0.08], np.float32)
+"""About which the cranium's correction turns, head space."""
+NAPE = np.array([0.0, -0.17, -0.09], np.float32)
+"""About which the torso's correction turns."""
+CONTOURS = (
+    (marks.LID_UPPER_LEFT, marks.LID_LOWER_LEFT),
+    (marks.LID_UPPER_RIGHT, marks.LID_LOWER_RIGHT),
+    (marks.LIPS_UPPER_INNER, marks.LIPS_LOWER_INNER),
+)
+"""What opens before the left eye, the right eye and the inside of the mouth."""
+SOFTNESS = (0.0006, 0.0006, 0.0012)
+"""Meters over which a contour covers what is behind it."""
+SLACK = (0.0003, 0.0003, 0.0015)
+"""Meters by which a contour is opened further: landmarks are not exact."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """Geometry of a person, without motion. U vertices, F triangles, E expressions."""
+
+    neutral: Float
+    """[U, 3] head space"""
+    triangles: NDArray[np.int32]
+    """[F, 3]"""
+    shapes: NDArray[np.int8]
+    """[E, U, 3] displacement of each expression, in units of ``unit``"""
+    unit: Float
+    """[E] meters"""
+    landmarks: NDArray[np.int32]
+    """[468] vertex of each landmark"""
+    eyes: Float
+    """[2, 3] centers of the (left, right) eyeballs"""
+    rotation: Float
+    """[3, 3] and ``translation`` [3]: the pose of the rest frame, in which the torso stands"""
+    translation: Float
+
+    @classmethod
+    def of(
+        cls,
+        head: HeadModel,
+        neutral: Float,
+        shapes: NDArray[np.floating],
+        rotation: Float,
+        translation: Float,
+    ) -> tuple[Rig, NDArray[np.int64]]:
+        """The rig of a person's ``neutral`` head [V, 3] with ``shapes`` [E, V, 3]; and the [U] vertices it keeps."""
+        kept_triangles = head.region_mask(*FACE, *MOUTH)[head.triangles].all(1)
+        used = np.union1d(np.unique(head.triangles[kept_triangles]), head.landmarks[:MESH_LANDMARKS])
+        place = np.full(len(head), -1)
+        place[used] = np.arange(len(used))
+        own = np.asarray(shapes, np.float32)[:, used]
+        unit = np.maximum(np.abs(own).max((1, 2)), 1e-6).astype(np.float32) / 127
+        rig = cls(
+            neutral=np.ascontiguousarray(neutral[used], np.float32),
+            triangles=place[head.triangles[kept_triangles]].astype(np.int32),
+            shapes=np.rint(own / unit[:, None, None]).astype(np.int8),
+            unit=unit,
+            landmarks=place[head.landmarks[:MESH_LANDMARKS]].astype(np.int32),
+            eyes=head.joints_of(neutral)[2:4].astype(np.float32),
+            rotation=np.asarray(rotation, np.float32),
+            translation=np.asarray(translation, np.float32),
+        )
+        return rig, used
+
+    @property
+    def bones(self) -> int:
+        """Number of bones: the rigid ones, then one a triangle."""
+        return RIGID + len(self.triangles)
+
+    @cached_property
+    def _shapes(self) -> Float:
+        flat = self.shapes.reshape(len(self.shapes), -1).astype(np.float32)
+        return flat * self.unit[:, None]
+
+    @cached_property
+    def _corners(self) -> NDArray[np.int32]:
+        """[3 * F] vertices of the triangles, corner by corner."""
+        return np.ascontiguousarray(self.triangles.T).reshape(-1)
+
+    @cached_property
+    def _inverse(self) -> Float:
+        """[3, 3, F] inverse of the edge frames at rest."""
+        frame = _edge_frames(self.neutral.T[:, self._corners].reshape(3, 3, -1))
+        inverse = np.linalg.pinv(np.moveaxis(frame.astype(np.float64), -1, 0), rcond=1e-4)
+        return np.ascontiguousarray(np.moveaxis(inverse, 0, -1), np.float32)
+
+    def posed(self, expression: Float) -> Float:
+        """[U, 3] vertices in head space."""
+        return self.neutral + (expression @ self._shapes).reshape(-1, 3)
+
+    def transforms(self, drive: Drive, vertices: Float, cranium: Float, torso: Float) -> Float:
+        """[12, B] bones of ``drive`` whose ``vertices`` [U, 3] are posed already.
+
+        ``cranium`` and ``torso`` [3, 4] are corrections in camera space, applied after the head's pose and after
+        the rest pose respectively.
+        """
+        rotation, translation = np.asarray(drive.rotation), np.asarray(drive.translation)
+        result = np.empty((3, 4, self.bones), np.float32)
+        pose = np.column_stack([rotation, translation])
+        skull, body = _after(cranium, pose), _after(torso, np.column_stack([self.rotation, self.translation]))
+        share = np.linspace(0, 1, NECK_STEPS, dtype=np.float32)
+        result[..., :NECK_STEPS] = skull[..., None] + share * (body - skull)[..., None]
+        result[..., SKULL] = pose
+        for side, bone in enumerate((IRIS_LEFT, IRIS_RIGHT)):
+            turn = Rotation.from_rotvec(drive.eyes[side]).as_matrix()
+            result[:, :3, bone] = rotation @ turn
+            result[:, 3, bone] = rotation @ (self.eyes[side] - turn @ self.eyes[side]) + translation
+        corners = (rotation @ vertices.T + translation[:, None])[:, self._corners].reshape(3, 3, -1)
+        frame = _edge_frames(corners)
+        linear = result[:, :3, RIGID:]
+        np.einsum("ijf,jkf->ikf", frame, self._inverse, out=linear)
+        result[:, 3, RIGID:] = corners[:, 0] - np.einsum("ijf,jf->if", linear, self._first)
+        return result.reshape(12, -1)
+
+    @cached_property
+    def _first(self) -> Float:
+        """[3, F] first corner of each triangle at rest."""
+        return np.ascontiguousarray(self.neutral[self.triangles[:, 0]].T)
+
+    def openings(self, drive: Drive, vertices: Float) -> list[Opening]:
+        """The contours of ``CONTOURS`` as the camera sees them."""
+        result = []
+        for i, (upper, lower) in enumerate(CONTOURS):
+            loop = vertices[self.landmarks[[*upper, *lower]]] @ np.asarray(drive.rotation).T
+            loop = loop + np.asarray(drive.translation)
+            flat = loop[:, :2] / loop[:, 2:]
+            depth = float(loop[:, 2].mean())
+            result.append(
+                Opening.of(flat[: len(upper)], flat[len(upper) :], SOFTNESS[i] / depth, SLACK[i] / depth)
+            )
+        return result
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A hole of the face on the plane z = 1, between an upper and a lower border along the line of its corners."""
+
+    origin: Float
+    axes: Float
+    """[2, 2] rows: along the line of the corners, and down across it"""
+    upper: Float
+    """[2, M] place along (rising) and across of the border"""
+    lower: Float
+    softness: float
+
+    @classmethod
+    def of(cls, upper: Float, lower: Float, softness: float, slack: float) -> Opening:
+        """``upper`` and ``lower`` [M, 2] run from one corner to the other."""
+        origin, along = upper[0], upper[-1] - upper[0]
+        along = along / max(float(np.linalg.norm(along)), 1e-9)
+        across = np.array([-along[1], along[0]], np.float32)
+        if across[1] < 0:
+            across = -across
+        axes = np.stack([along, across])
+
+        def border(points: Float, shift: float) -> Float:
+            local = (points - origin) @ axes.T
+            order = np.argsort(local[:, 0], kind="stable")
+            local[:, 1] += shift
+            return np.ascontiguousarray(local[order].T, np.float32)
+
+        return cls(origin, axes, border(upper, -slack), border(lower, slack), softness)
+
+    def seen(self, points: Float) -> Float:
+        """[N] how much of what lies at camera-space ``points`` [3, N] the hole leaves to be seen, 0 to 1."""
+        local = self.axes @ (points[:2] / points[2] - self.origin[:, None])
+        below = local[1] - np.interp(local[0], *self.upper)
+        above = np.interp(local[0], *self.lower) - local[1]
+        beyond = np.maximum(self.upper[0, 0] - local[0], local[0] - self.upper[0, -1])
+        gap = (np.minimum(below, above) - np.maximum(beyond, 0)) / self.softness
+        return np.asarray(1 / (1 + np.exp(-np.clip(2 * gap, -30, 30))), np.float32)
+
+
+def _edge_frames(corners: Float) -> Float:
+    """[3, 3, F] with the columns edge, edge, unit normal, of triangles [3 (xyz), 3 (corner), F]."""
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    normal = np.stack(
+        [
+            first[1] * second[2] - first[2] * second[1],
+            first[2] * second[0] - first[0] * second[2],
+            first[0] * second[1] - first[1] * second[0],
+        ]
+    )
+    normal /= np.maximum(np.sqrt((normal * normal).sum(0)), 1e-12)
+    return np.stack([first, second, normal], 1)
+
+
+def _after(correction: Float, pose: Float) -> Float:
+    """[3, 4] ``pose`` followed by ``correction``."""
+    result = correction[:, :3] @ pose
+    result[:, 3] += correction[:, 3]
+    return np.asarray(result, np.float32)
+
+
+def twist(vector: Float, pivot: Float) -> Float:
+    """[3, 4] rigid motion: turned by ``vector`` [3:6] (axis-angle) about ``pivot`` [3], then moved by [0:3]."""
+    turn = Rotation.from_rotvec(vector[3:]).as_matrix()
+    return np.column_stack([turn, pivot - turn @ pivot + vector[:3]]).astype(np.float32)

@@ -1,0 +1,227 @@
+"""The training loop: one frame a step, its loss written out, Adam on the Gaussians and a rank-1 step on residuals."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avatarkit.data.clip import ClipFrames
+from avatarkit.heads.model import HeadModel
+from avatarkit.methods.gaussians.config import Config
+from avatarkit.methods.gaussians.drivers import Drivers
+from avatarkit.methods.gaussians.planting import plant
+from avatarkit.methods.gaussians.puppet import TURN_UNIT, Pose, Puppet
+from avatarkit.methods.gaussians.rig import NECK_STEPS, Rig
+from avatarkit.methods.registry import Drive
+from avatarkit.ops.anchors import BLENDED, CHANNELS, LearnOptions, carry, learn
+from avatarkit.ops.native import retain_memory
+from avatarkit.ops.resemblance import resemblance
+from avatarkit.ops.splat import splat
+
+Float = NDArray[np.float32]
+
+RATES = (4e-5,) * 3 + (0.04,) + (0.008,) * 3 + (0.004,) * 4 + (0.012,) * 3
+"""Learning rates of a Gaussian's channels: position (meters), logit, color, quaternion, log scale."""
+CORRECTION_RATE = 2e-5
+"""Of the corrections of cranium and torso, meters."""
+BETAS, EPSILON = (0.9, 0.99), 1e-15
+WARM_UP = 30
+"""Steps over which the rates rise."""
+
+
+@dataclass
+class Trainer:
+    """A fit under way. Every draw depends on the seed and the step's number alone."""
+
+    config: Config
+    clip: ClipFrames
+    training: NDArray[np.int64]
+    puppet: Puppet
+    plate: Float
+    """[R, R, 3] what is behind the person in the crop"""
+    base: Tensor
+    residual: Tensor
+    moments: Tensor
+    correction_moments: Float
+    poses: dict[int, Pose] = field(default_factory=dict)
+    blended: Tensor = field(default_factory=lambda: torch.empty(0))
+    """[14, N] Gaussians of the next step's frame"""
+    step: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def create(
+        cls,
+        config: Config,
+        clip: ClipFrames,
+        training: NDArray[np.int64],
+        head: HeadModel,
+        rest: int,
+        plate: Float,
+    ) -> Trainer:
+        """A trainer before its first step; ``rest`` is the frame in whose pose the torso stands."""
+        track = clip.track
+        shapes = head.shapes if track.shapes is None else track.shapes
+        rig, _ = Rig.of(head, track.neutral, shapes, track.rotation[rest], track.translation[rest])
+        drives = [Drive.of(track, int(t)) for t in training]
+        drivers = Drivers.of(drives, rig, track.intrinsics, config.expressions, config.landmarks, config.pose)
+        planting = plant(head, track.neutral, rig, clip, drives, training, config.count, config.seed)
+        puppet = Puppet(
+            rig, drivers, planting.bone, planting.opening,
+            np.zeros((2, 6, len(drivers) + 1), np.float32), np.zeros((4, 0), np.float32),
+            np.eye(2, 3, dtype=np.float32), float(clip.camera.intrinsics[0, 0]),
+        )  # fmt: skip
+        count = planting.base.shape[1]
+        trainer = cls(
+            config, clip, training, puppet, plate, planting.base,
+            torch.zeros(len(drivers), BLENDED, count), torch.zeros(2, CHANNELS, count),
+            np.zeros((2, *puppet.corrections.shape), np.float32),
+        )  # fmt: skip
+        trainer.blended = trainer.gaussians(trainer.pose(trainer.frame_of(0)))
+        return trainer
+
+    # Progress ------------------------------------------------------------------------------------------
+
+    @property
+    def share(self) -> float:
+        """How much of the fit is done, by iterations or by time, whichever is further."""
+        done = self.step / self.config.steps
+        return max(done, self.seconds / 60 / self.config.minutes) if self.config.minutes else done
+
+    @property
+    def finished(self) -> bool:
+        """Whether iterations or time are used up."""
+        return self.share >= 1
+
+    def frame_of(self, step: int) -> int:
+        """The training frame of a step: all of them once, in random order, then again in another."""
+        epoch, at = divmod(step, len(self.training))
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.training))
+        return int(self.training[order[at]])
+
+    def pose(self, position: int) -> Pose:
+        """The frame's own pose, worked out once."""
+        found = self.poses.get(position)
+        if found is None:
+            found = self.poses[position] = self.puppet.pose(Drive.of(self.clip.track, position))
+        return found
+
+    def gaussians(self, pose: Pose) -> Tensor:
+        """[14, N] as a pose blends them."""
+        result = self.base.clone()
+        coefficients = torch.from_numpy(pose.coefficients)
+        result[:BLENDED] += torch.einsum("k,kcn->cn", coefficients, self.residual)
+        return result
+
+    # A step --------------------------------------------------------------------------------------------
+
+    def advance(self) -> float:
+        """One iteration; returns its loss."""
+        started = time.perf_counter()
+        position = self.frame_of(self.step)
+        pose = self.pose(position)
+        truth, matte, share, behind = self._picture(position)
+        camera = self.clip.camera.scaled(truth.shape[1], truth.shape[0])
+        puppet, blended = self.puppet, self.blended
+        bones = puppet.bones(pose)
+        visibility = puppet.visibility(blended[:3], bones, pose)
+        blended.requires_grad_()
+        mean, covariance, color, opacity = carry(blended, bones, puppet.bone, visibility)
+        mean.retain_grad()
+        k = torch.from_numpy(camera.intrinsics)
+        image = splat(
+            mean, covariance, color, opacity, k, (camera.height, camera.width), puppet.dilation(camera)
+        )
+        value, gradient = resemblance(
+            image.detach(),
+            behind,
+            truth,
+            matte,
+            share,
+            self.config.structure_weight,
+            self.config.matte_weight,
+        )
+        image.backward(gradient)
+        assert blended.grad is not None and mean.grad is not None
+        if self.config.opacity_weight:
+            self._opaque(blended)
+        rate = self._rate()
+        self._correct(pose, mean.detach(), mean.grad, rate)
+        options = LearnOptions(tuple(rate * r for r in RATES), self.config.residual_rate, BETAS, EPSILON)
+        following = self.pose(self.frame_of(self.step + 1))
+        self.blended = learn(
+            self.base, self.moments, self.residual, blended.grad, torch.from_numpy(pose.coefficients),
+            torch.from_numpy(following.coefficients), self.step + 1, options,
+        )  # fmt: skip
+        self.step += 1
+        self.seconds += time.perf_counter() - started
+        return value
+
+    def _rate(self) -> float:
+        rise = min(1.0, (self.step + 1) / WARM_UP)
+        return float(self.config.rate * rise * self.config.rate_end ** min(self.share, 1.0))
+
+    def _picture(self, position: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Truth, matte, weights and background of a frame, small while the fit is coarse."""
+        side = self.clip.resolution
+        size = side // 2 if self.share < self.config.coarse else side
+        if size not in self._still:
+            left, top, right, bottom = self.clip.visible
+            counts = np.zeros((side, side), np.float32)
+            counts[top:bottom, left:right] = 1
+            counts = _resized(counts, size)
+            self._still[size] = (
+                torch.from_numpy(counts / max(float(counts.sum()), 1.0)),
+                torch.from_numpy(_resized(self.plate, size)),
+            )
+        unit = np.float32(1 / 255)
+        picture, matte = (
+            torch.from_numpy(_resized(image, size) * unit)
+            for image in (self.clip.rgb(position), self.clip.person(position))
+        )
+        return picture, matte, *self._still[size]
+
+    def _opaque(self, blended: Tensor) -> None:
+        """Adds the gradient of a prior on opacities o: mean o (1 - o), which has none that are half transparent."""
+        o = torch.sigmoid(blended.detach()[3])
+        slope = o * (1 - o)
+        blended.grad[3] += self.config.opacity_weight / len(o) * (1 - 2 * o) * slope  # type: ignore[index]
+
+    def _correct(self, pose: Pose, mean: Tensor, gradient: Tensor, rate: float) -> None:
+        """A step of Adam on the corrections of cranium and torso."""
+        moment = torch.cat([gradient, torch.linalg.cross(mean, gradient)], 1)
+        total = (self._rigid @ moment).numpy()  # [2, 6]
+        pivots = self.puppet.pivots(pose.drive)
+        total[:, 3:] = (total[:, 3:] - np.cross(pivots, total[:, :3])) * TURN_UNIT
+        inputs = np.append(pose.coefficients, np.float32(1))
+        by_correction = total[..., None] * inputs
+        first, second = self.correction_moments
+        first += (1 - BETAS[0]) * (by_correction - first)
+        second += (1 - BETAS[1]) * (by_correction**2 - second)
+        count = self.step + 1
+        slope = first / (1 - BETAS[0] ** count)
+        slope /= np.sqrt(second / (1 - BETAS[1] ** count)) + EPSILON
+        self.puppet.corrections -= np.float32(rate * CORRECTION_RATE) * slope.astype(np.float32)
+
+    def __post_init__(self) -> None:
+        retain_memory()
+        self._still: dict[int, tuple[Tensor, Tensor]] = {}
+        bone = self.puppet.bone.float()
+        torso = torch.where(bone < NECK_STEPS, bone / (NECK_STEPS - 1), torch.zeros(()))
+        cranium = torch.where(bone < NECK_STEPS, 1 - torso, torch.zeros(()))
+        self._rigid = torch.stack([cranium, torso])
+        """[2, N] how much of each correction a Gaussian takes part in"""
+
+
+def _resized(image: NDArray[Any], size: int) -> NDArray[Any]:
+    """The square ``image`` at ``size`` pixels, at most its own."""
+    if image.shape[0] == size:
+        return image
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
