@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from avatarkit import __version__
-from avatarkit.commands import demo, eval, export, fit, info, reenact, render, segment, track
+from avatarkit.commands import demo, eval, export, fit, info, reenact, render, segment, track, view
 
 app = typer.Typer(
     name="avatarkit",
@@ -38,6 +38,7 @@ app.command("segment")(segment.command)
 app.command("fit", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(fit.command)
 app.command("render")(render.command)
 app.command("reenact")(reenact.command)
+app.command("view")(view.command)
 app.command("eval")(eval.command)
 app.command("export")(export.command)
 app.command("info")(info.command)

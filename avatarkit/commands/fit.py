@@ -15,7 +15,11 @@ def command(
     context: typer.Context,
     track: Annotated[
         Path | None,
-        typer.Argument(help="Track (*.track.npz); left out or '-': standard input.", show_default=False),
+        typer.Argument(
+            help="Track (*.track.npz), or a video, photo or folder of images, which is tracked first; left out or "
+            "'-': a track on standard input.",
+            show_default=False,
+        ),
     ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="How to make the avatar.")] = "nerfblendshape",
     video: console.Video = None,
@@ -56,7 +60,7 @@ def command(
         bool, typer.Option("--help", "-h", help="Show this message, and the options of the method.")
     ] = False,
 ) -> None:
-    """Make an avatar from a tracked clip; a track without mattes is segmented first.
+    """Make an avatar from a tracked clip or a photo; what is not tracked or segmented yet is so first.
 
     Options of the method itself (see ``fit --method NAME --help``) may follow.
     """

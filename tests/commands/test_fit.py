@@ -125,3 +125,22 @@ def test_option_words_become_values() -> None:
         fitting.parse(("stray",), Config)
     with pytest.raises(UsageError):  # an option of the command is not one of the method
         fitting.parse(("--steps", "7"), Config)
+
+
+def test_a_photo_is_fitted_as_it_is(fit: Callable, clip: Callable[[str], Path], tmp_path: Path) -> None:
+    result = fit("--method", "photo", clip("photo02"), "-o", "me.safetensors", "--quiet", "--size", "128")
+    assert result.exit_code == 0, result.output
+    assert read_header(tmp_path / "me.safetensors")["method"] == "photo"
+
+
+def test_options_that_the_method_does_not_have_are_refused_only_when_given(
+    fit: Callable, clip: Callable[[str], Path], tmp_path: Path
+) -> None:
+    result = fit("--method", "photo", clip("photo02"), "-o", "me.safetensors", "--quiet", "--rays", "64")
+    assert result.exit_code == 2 and "--rays" in result.stderr and not list(tmp_path.iterdir())
+
+
+def test_what_is_neither_track_nor_picture_is_told_in_one_line(fit: Callable, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("nothing to see")
+    result = fit("notes.mp4", "-o", "me.safetensors", *SMALL)
+    assert result.exit_code in (1, 3) and result.stderr.count("\n") == 1
