@@ -235,9 +235,9 @@ def test_interrupting_keeps_the_work(person: tuple[Track, Path], tmp_path: Path)
     assert signal.getsignal(signal.SIGINT) is before
     with ClipFrames(track, folder, 64) as clip:
         trainer = Trainer.create(options, clip, split(track, 0.1)[0], structure)
-        from avatarkit.methods.nerfblendshape.method import _hash
+        from avatarkit.methods.session import track_hash
 
-        checkpoint.load(trainer, _hash(track), path)
+        checkpoint.load(trainer, track_hash(track), path)
     assert 0 < trainer.step < 10**6
 
 

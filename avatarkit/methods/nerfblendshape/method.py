@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import resource
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from avatarkit.data.clip import ClipFrames, split
@@ -29,9 +20,10 @@ from avatarkit.methods.nerfblendshape import checkpoint, config
 from avatarkit.methods.nerfblendshape.avatar import NeRFBlendShapeAvatar, field_header
 from avatarkit.methods.nerfblendshape.best import Best
 from avatarkit.methods.nerfblendshape.measure import Gauge, Quality
-from avatarkit.methods.nerfblendshape.scenery import scenery
 from avatarkit.methods.nerfblendshape.trainer import Trainer
 from avatarkit.methods.registry import Progress, Subject
+from avatarkit.methods.scenery import scenery
+from avatarkit.methods.session import cores, deferred_interrupt, peak_memory, some, track_hash
 from avatarkit.ops import set_threads
 
 # Frames measured while the fit goes on, and at its end.
@@ -58,7 +50,7 @@ class NeRFBlendShape:
         Raises AvatarkitError and NoFaceError for tracks that cannot be used.
         """
         started = time.perf_counter()
-        set_threads(config.threads or _cores())
+        set_threads(config.threads or cores())
         track = subject.track
         training, heldout = split(track, config.holdout)
         loss, perceptual = patch_loss(config.perceptual)
@@ -71,8 +63,8 @@ class NeRFBlendShape:
             trainer, best = _train(config, clip, training, heldout, loss, gauge, progress)
             bits = trainer.grid.final(trainer.field, trainer.tables, trainer.probes)
             progress({"stage": "measuring", "step": 0, "steps": 1})
-            on_training = gauge.quality(trainer, _some(training, MEASURED), bits)
-            on_heldout = gauge.quality(trainer, _some(heldout, MEASURED), bits)
+            on_training = gauge.quality(trainer, some(training, MEASURED), bits)
+            on_heldout = gauge.quality(trainer, some(heldout, MEASURED), bits)
         header = _header(seen, trainer, training, policy)
         header["metrics"] = _metrics(
             trainer, on_training, on_heldout, perceptual, time.perf_counter() - started
@@ -96,16 +88,16 @@ def _train(
 ) -> tuple[Trainer, Best]:
     trainer, best = Trainer.create(config, clip, training, loss), Best()
     path = Path(config.checkpoint) if config.checkpoint else None
-    clip_hash = _hash(clip.track)
+    clip_hash = track_hash(clip.track)
     if config.resume:
         if path is None:
             raise AvatarkitError("nothing to resume: no checkpoint file was named")
         best = checkpoint.load(trainer, clip_hash, path)
-    watched = _some(heldout if len(heldout) else training, WATCHED)
+    watched = some(heldout if len(heldout) else training, WATCHED)
     every, patience = max(config.steps // LOOKS, 1), round(config.patience * config.steps)
     now = time.perf_counter()
     reported, shown, first, first_samples = now - REPORT_EVERY, now, trainer.seconds, trainer.samples
-    with _deferred_interrupt() as interrupted:
+    with deferred_interrupt() as interrupted:
         while not (trainer.finished or best.stale(trainer.step, patience)):
             value = trainer.advance()
             if not np.isfinite(value):
@@ -141,26 +133,6 @@ def _train(
     return trainer, best
 
 
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits for the end of the iteration, so that a checkpoint holds whole steps; a second one does not."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    asked: list[bool] = []
-
-    def handle(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(True)
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _header(track: Track, trainer: Trainer, training: NDArray[np.int64], policy: str) -> dict[str, Any]:
     video = track.meta["video"]
     kept = asdict(trainer.config)
@@ -192,7 +164,6 @@ def _metrics(
     trainer: Trainer, training: Quality, heldout: Quality, perceptual: str, seconds: float
 ) -> dict[str, Any]:
     """The figures of the fit; seconds count the whole work of this process, ms a step the training alone."""
-    unit = 1024 if sys.platform != "darwin" else 1024**2
     return {
         "steps": trainer.step,
         "seconds": seconds,
@@ -203,27 +174,5 @@ def _metrics(
         **{f"train_psnr_{region}": value for region, value in asdict(training).items()},
         **{f"heldout_psnr_{region}": value for region, value in asdict(heldout).items()},
         "perceptual": perceptual,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+        "peak_rss_mb": peak_memory(),
     }
-
-
-def _hash(track: Track) -> str:
-    """SHA-256 of what a fit reads of a track, apart from the video."""
-    digest = hashlib.sha256()
-    for values in (track.frame, track.valid, track.rotation, track.translation, track.expression, track.crop):
-        digest.update(np.ascontiguousarray(values).tobytes())
-    for mattes in track.mattes or []:
-        digest.update(mattes.get("head", b""))
-    return digest.hexdigest()
-
-
-def _some(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most ``most`` of ``positions``, evenly spread."""
-    if len(positions) <= most:
-        return positions
-    chosen: NDArray[np.int64] = positions[np.linspace(0, len(positions) - 1, most).round().astype(int)]
-    return chosen
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else torch.get_num_threads()
