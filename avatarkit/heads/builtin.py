@@ -30,7 +30,15 @@ MANDIBLE = (152, 148, 377, 175, 171, 396, 199, 200, 18)
 NECK_JOINT = (0.0, -0.105, -0.090)
 EAR_PLACE = (-0.013, -0.0345)
 """Concha's height, and its depth behind the oval's widest points, meters."""
+GRAIN = 2.0**-22
+"""Step of every stored number, a quarter of a micrometer: processors differ in the last bits of their
+linear algebra, and the hash of the head must not."""
 JAW_SHAPES = ("jawForward", "jawLeft", "jawOpen", "jawRight")
+
+
+def _grained(values: Array) -> NDArray[np.float32]:
+    """The nearest multiples of ``GRAIN``, zeros without a sign."""
+    return (np.round(np.asarray(values, np.float64) / GRAIN) * GRAIN).astype(np.float32) + np.float32(0)
 
 
 def jaw_motion(points: Array, bone: Array, motion: Array) -> Array:
@@ -107,12 +115,12 @@ def _assembled(skin: Skin, pieces: dict[str, Part]) -> HeadModel:
     return HeadModel(
         name="builtin",
         version=VERSION,
-        vertices=vertices.astype(np.float32),
+        vertices=_grained(vertices),
         triangles=_joined(skin.triangles, [part.triangles for part in parts], starts),
         shapes=np.zeros((len(NAMES), len(vertices), 3), np.float32),
         expression_names=NAMES,
-        joints=np.array((NECK_JOINT, JAW_JOINT, eye_center(), eye_center(left=False)), np.float32),
-        skinning=weights.astype(np.float32),
+        joints=_grained(np.array((NECK_JOINT, JAW_JOINT, eye_center(), eye_center(left=False)))),
+        skinning=_grained(weights),
         uv=np.concatenate([skin.uv, *(uv.placed(k, p.uv) for k, p in pieces.items())]).astype(np.float32),
         uv_triangles=_joined(skin.uv_triangles, [part.uv_triangles for part in parts], texture),
         region=np.array([REGIONS.index(name) for name in region], np.uint8),
@@ -161,10 +169,10 @@ def build() -> HeadModel:
 
     skinning = head.skinning.copy()
     cover = slice(len(skin.vertices))
-    jaw = _jaw_share(skin, shapes[INDEX["jawOpen"], cover]) * (1 - skinning[cover, 1])
+    jaw = _grained(_jaw_share(skin, shapes[INDEX["jawOpen"], cover]) * (1 - skinning[cover, 1]))
     skinning[cover, 2] = jaw
     skinning[cover, 0] = 1 - jaw - skinning[cover, 1]
-    head = replace(head, shapes=np.ascontiguousarray(shapes, np.float32), skinning=skinning)
+    head = replace(head, shapes=np.ascontiguousarray(_grained(shapes)), skinning=skinning)
     identity_map = extension_map(head, anchored=False, fine=skin.subdivision)
     return replace(head, identity_map=identity_map, shape_map=shape_map)
 

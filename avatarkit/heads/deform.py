@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +37,11 @@ class Face:
         return _eye_distance(self.vertices) / _eye_distance(face_template()) / 1000
 
     @cached_property
-    def energy(self) -> Array:
-        """[468, 468] bending plus stretching energy of a field on the mesh (thin plate under tension)."""
+    def energy(self) -> Any:
+        """[468, 468] CSC: bending plus stretching energy of a field on the mesh (thin plate under tension)."""
         stiffness, inverse_mass = laplacian(self.vertices, self.triangles)
         tension = TENSION * 1000 * self.millimeter
-        dense: Array = (stiffness @ inverse_mass @ stiffness + stiffness / tension**2).toarray()
-        return dense
+        return (stiffness @ inverse_mass @ stiffness + stiffness / tension**2).tocsc()
 
     @cached_property
     def distances(self) -> Array:
@@ -58,6 +58,8 @@ class Face:
         Minimizes the biharmonic energy of each component; where nothing is prescribed at the border, the
         border is free.
         """
+        from scipy.sparse.linalg import splu
+
         at = np.array(list(values), np.int64)
         prescribed = np.array([tuple(value) for value in values.values()], np.float64)
         far = np.flatnonzero(self.distances[at].min(0) > reach)
@@ -66,9 +68,9 @@ class Face:
         field = np.zeros((len(self.vertices), prescribed.shape[1]))
         field[at] = prescribed
         free = np.setdiff1d(np.arange(len(field)), known)
-        field[free] = np.linalg.solve(
-            self.energy[np.ix_(free, free)], -self.energy[np.ix_(free, at)] @ prescribed
-        )
+        # Sparse, and not only for speed: a dense solver's bits depend on its number of threads.
+        energy = self.energy[free]
+        field[free] = splu(energy[:, free]).solve(-(energy[:, at] @ prescribed))
         return field
 
     def weight(self, values: Mapping[int, float], hold: Group = (), reach: float = np.inf) -> Array:

@@ -71,7 +71,8 @@ def spread_matrix(
         # Only the known vertices within two edges of the others count: solve for those, then combine.
         touched = np.flatnonzero(np.diff(coupling.tocsc().indptr))
         solved = splu(energy[free][:, free]).solve(-coupling[:, touched].toarray())
-        matrix[free] = solved @ given[touched].toarray()
+        # A product with a sparse matrix: a dense one's bits depend on the number of threads.
+        matrix[free] = solved @ given[touched]
     return matrix
 
 

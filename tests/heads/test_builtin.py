@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -262,23 +265,47 @@ def test_expressions_leave_torso_and_crown_alone(head: HeadModel) -> None:
     assert np.abs(head.shapes[INDEX["jawOpen"], smooth]).max() > 0.002  # the throat follows the chin
 
 
-def test_building_is_deterministic(head: HeadModel) -> None:
-    again = builtin.build()
-    assert builtin.build().hash() == again.hash()
-    # Another process may run its linear algebra on another number of threads: the same head, not the same last bit.
-    np.testing.assert_allclose(again.vertices, head.vertices, atol=1e-6)
-    np.testing.assert_allclose(again.shapes, head.shapes, atol=1e-6)
+BUILT_ELSEWHERE = """
+import sys
+for module in sys.argv[1:]:
+    __import__(module)
+from avatarkit.heads import builtin
+print(builtin.build().hash())
+"""
+
+
+@pytest.mark.parametrize(
+    ("modules", "environment"),
+    [
+        ((), {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}),
+        (("torch", "mediapipe"), {"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"}),
+        ((), {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "2"}),
+    ],
+    ids=["one thread", "four threads, after torch and mediapipe", "another processor's linear algebra"],
+)
+def test_every_process_builds_the_same_bits(
+    head: HeadModel, modules: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    import mediapipe  # noqa: F401  (whatever these do to the process, the head must not see it)
+    import torch  # noqa: F401
+
+    found = subprocess.run(
+        [sys.executable, "-c", BUILT_ELSEWHERE, *modules],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == builtin.build().hash() == head.hash()
 
 
 def test_a_broken_copy_in_the_cache_is_rebuilt(head: HeadModel) -> None:
     builtin.builtin_head()
     (cached,) = home().glob("builtin-*.head.npz")
-    whole = cached.stat().st_size
+    assert builtin.builtin_head().hash() == head.hash()
     cached.write_bytes(cached.read_bytes()[: cached.stat().st_size // 2])
-    rebuilt = builtin.builtin_head()
-    np.testing.assert_allclose(rebuilt.vertices, head.vertices, atol=1e-6)
-    assert cached.stat().st_size == pytest.approx(whole, rel=0.01)
-    assert heads.HeadModel.load(cached).hash() == rebuilt.hash()
+    assert builtin.builtin_head().hash() == head.hash()
+    assert heads.HeadModel.load(cached).hash() == head.hash()
 
 
 def test_eyes_of_the_face_surround_the_eyeballs(head: HeadModel) -> None:
