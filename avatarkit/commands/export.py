@@ -13,7 +13,6 @@ from avatarkit.files.errors import AvatarkitError, UsageError
 
 if TYPE_CHECKING:
     from avatarkit.files.facecap import FaceCapture
-    from avatarkit.files.streams import Output
 
 
 class Layout(StrEnum):
@@ -60,7 +59,8 @@ def command(
     if facecap.is_capture(output):
         target = streams.output(output, "", "", output.suffix)
         capture, fps = _capture(given)
-        _write(capture, fps, target)
+        with target.stream() as stream:
+            facecap.save_capture(capture, output.suffix, fps, stream)
         if capture.valid.mean() < 1:
             console.note(f"{(~capture.valid).sum()} of {len(capture)} frames hold no face: left empty", quiet)
         values: dict[str, Any] = {"frames": len(capture), "valid": int(capture.valid.sum()), "fps": fps}
@@ -84,15 +84,6 @@ def _capture(given: Path | None) -> tuple[FaceCapture, float]:
     with streams.spooled(given) as path:
         track = load_track(path)
     return capture_of(track), float(track.meta["video"]["fps"])
-
-
-def _write(capture: FaceCapture, fps: float, target: Output) -> None:
-    from avatarkit.files.facecap import write_capture
-
-    assert target.path is not None
-    with target.stream() as stream:
-        for line in write_capture(capture, target.path.suffix.lower(), fps):
-            stream.write(line.encode())
 
 
 def _dataset(

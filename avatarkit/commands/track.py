@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -13,6 +13,7 @@ from avatarkit.commands import console
 from avatarkit.files.errors import UsageError
 
 if TYPE_CHECKING:
+    from avatarkit.files.streams import Output
     from avatarkit.files.track import Track
 
 
@@ -33,7 +34,15 @@ def command(
             show_default=False,
         ),
     ] = None,
-    output: console.Out = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The track; '-' is standard output. face.csv and face.jsonl hold a face capture instead (see export).",
+            show_default=False,
+        ),
+    ] = None,
     start: Annotated[float, typer.Option(help="Begin this many seconds into the clip.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="End at this second.", show_default=False)] = None,
     max_frames: Annotated[
@@ -85,7 +94,6 @@ def command(
     began = time.perf_counter()
     from avatarkit.files import streams
     from avatarkit.files.probe import probe
-    from avatarkit.files.track import save_track
     from avatarkit.tracking import TrackOptions, track
 
     options = TrackOptions(
@@ -105,7 +113,7 @@ def command(
         if given is None:
             _make_portable(result, path)
         with target.stream() as stream:
-            save_track(result, stream)
+            _save(result, target, stream)
         if overlay is not None:
             from avatarkit.tracking.overlay import write_overlay
 
@@ -117,6 +125,19 @@ def command(
         typer.echo(target.name)
     if json:
         console.emit_json(summary(result, milliseconds, target.name), target.stdout_free)
+
+
+def _save(track: Track, target: Output, stream: BinaryIO) -> None:
+    """The track file, or for a name like face.csv what a face capture holds of it."""
+    from avatarkit.files.facecap import is_capture, save_capture
+    from avatarkit.files.track import save_track
+
+    if target.path is None or not is_capture(target.path):
+        save_track(track, stream)
+        return
+    from avatarkit.rendering.captured import capture_of
+
+    save_capture(capture_of(track), target.path.suffix, float(track.meta["video"]["fps"]), stream)
 
 
 def summary(track: Track, milliseconds: float, name: str) -> dict[str, Any]:

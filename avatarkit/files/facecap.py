@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,8 +169,13 @@ def _numbers(path: Path, line: int, cells: dict[int, Any]) -> dict[int, float]:
         raise AvatarkitError(f"{path}, line {line}: {error}") from error
 
 
-def write_capture(capture: FaceCapture, suffix: str, fps: float) -> Iterator[str]:
-    """The lines of ``capture`` as text: ``.csv`` with timecodes for ``fps``, or ``.jsonl``."""
+def save_capture(capture: FaceCapture, suffix: str, fps: float, stream: BinaryIO) -> None:
+    """Write ``capture`` as ``.csv`` with timecodes for ``fps``, or as ``.jsonl``."""
+    for line in _lines(capture, suffix.lower(), fps):
+        stream.write(line.encode())
+
+
+def _lines(capture: FaceCapture, suffix: str, fps: float) -> Iterator[str]:
     if suffix == ".jsonl":
         for time, good, row in zip(capture.time, capture.valid, capture.values, strict=True):
             entry: dict[str, Any] = {"time": round(float(time), 6), "valid": bool(good)}

@@ -76,6 +76,15 @@ def test_pipe_from_and_to(clip):
     assert json.loads(done.stderr.decode().splitlines()[-1])["output"] == "-"
 
 
+def test_a_capture_is_written_where_the_name_asks_for_one(clip, tmp_path):
+    done = run(clip("person06"), "--max-frames", 6, "--no-refine", "-o", "face.csv", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    from avatarkit.files.facecap import load_capture
+
+    found = load_capture(tmp_path / "face.csv")
+    assert len(found) == 6 and found.valid.all() and len(found.present) == 61
+
+
 def test_quiet_says_nothing(clip, tmp_path):
     done = run(clip("photo02"), "-o", tmp_path / "p.npz", "--quiet", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avatarkit.files.errors import AvatarkitError
-from avatarkit.files.facecap import COLUMNS, EXPRESSIONS, FaceCapture, load_capture, write_capture
+from avatarkit.files.facecap import COLUMNS, EXPRESSIONS, FaceCapture, load_capture, save_capture
 from avatarkit.heads import arkit
 
 
@@ -31,7 +31,8 @@ def test_names_are_arkits() -> None:
 def test_round_trip(tmp_path: Path, suffix: str, fps: float) -> None:
     before = capture(fps=fps)
     path = tmp_path / f"face{suffix}"
-    path.write_text("".join(write_capture(before, suffix, fps)))
+    with open(path, "wb") as file:
+        save_capture(before, suffix, fps, file)
     after = load_capture(path)
     np.testing.assert_array_equal(after.valid, before.valid)
     np.testing.assert_allclose(after.time, before.time, atol=2e-5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from avatarkit.files.facecap import COLUMNS, FaceCapture, write_capture
+from avatarkit.files.facecap import COLUMNS, FaceCapture, save_capture
 from avatarkit.files.track import Track
 from avatarkit.heads import arkit
 from avatarkit.rendering.captured import acted, capture_of, captured
@@ -30,7 +30,8 @@ def track(make_track: Callable[..., Track], moving_clip: Path) -> Track:
 
 def test_a_track_comes_back_from_its_file(track: Track, tmp_path: Path) -> None:
     path = tmp_path / "face.csv"
-    path.write_text("".join(write_capture(capture_of(track), ".csv", 12.0)))
+    with open(path, "wb") as file:
+        save_capture(capture_of(track), ".csv", 12.0, file)
     made, lost = acted(str(path))
     assert not lost.any() and made.fps == pytest.approx(12.0) and len(made) == len(track)
     np.testing.assert_allclose(made.expression, track.expression, atol=1e-5)
