@@ -45,12 +45,12 @@ def test_the_background_is_filled_from_around() -> None:
 
 
 def test_the_mesh_covers_the_photo_and_rest_is_identity(built: mesh.Mesh) -> None:
-    canvas = draw.Canvas(built, SIZE, SIZE)
-    place = canvas.sources(np.column_stack([built.points, np.zeros(len(built.points))]))
-    y, x = np.mgrid[:SIZE, :SIZE]
-    assert np.abs(place[..., 0] - x).max() < 0.01
-    assert np.abs(place[..., 1] - y).max() < 0.01
-    assert draw.stillness(place).min() > 0.99
+    photo = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+    white = np.full_like(photo, 255)
+    canvas = draw.Canvas(built, prepare.Layers(photo, np.ones((SIZE, SIZE), np.float32), photo, white))
+    made = canvas.drawn(np.column_stack([built.points, np.zeros(len(built.points))]))
+    assert np.abs(made.image.astype(int) - photo).max() <= 1
+    assert made.still.min() == 255
 
 
 def test_outer_triangles_are_wound_alike_and_do_not_overlap(built: mesh.Mesh) -> None:

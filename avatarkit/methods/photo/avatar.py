@@ -28,10 +28,10 @@ from avatarkit.methods.photo.prepare import Layers, layers
 from avatarkit.methods.photo.transfer import Motion, Options, Posed, Rig
 from avatarkit.methods.photo.underlay import Underlay
 from avatarkit.methods.registry import Drive, Frame
+from avatarkit.ops.layers import Composed, restore
 from avatarkit.rendering.camera import Camera
 
 Array = NDArray[np.float64]
-Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 FLIP = np.array([1.0, -1.0, -1.0])
@@ -60,8 +60,7 @@ class PhotoAvatar:
         self.depth = outer_depth(outer, points, front)
         self.underlay = Underlay(self._model, head_points, parts)
         self.warp = warp.solve(self.mesh, self.depth, step)
-        self.canvas = draw.Canvas(self.mesh, self.height, self.width)
-        self.person = parts.premultiplied()
+        self.canvas = draw.Canvas(self.mesh, parts)
         self.eyes = [Eye(parts.photo, points, eye) for eye in (0, 1)]
         self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] == "generic")
         self.chin = points[152]
@@ -90,23 +89,23 @@ class PhotoAvatar:
     def frame(self, drive: Drive, motion: Motion | None = None) -> Image:
         """[H, W, 3] the whole frame: person and background."""
         motion = motion or self.own_motion
-        image, place = self._layered(self.posed(drive, motion), drive, motion)
-        kept = cv2.multiply(self.lost, cv2.merge([draw.stillness(place)] * 3))
-        return np.asarray(cv2.add(image, kept, dtype=cv2.CV_8U))
+        made = self._layered(self.posed(drive, motion), drive, motion)
+        restore(made.image, self.lost, made.still)
+        return made.image
 
     def before(self, change: Callable[[Image], Image]) -> PhotoAvatar:
         """The same avatar with the background [H, W, 3] that ``change`` makes of its own."""
         other = copy.copy(self)
         # what the layers lack of the photo lies on the person: it stays, whatever is behind
-        other.lost = self.lost * self.layers.alpha[..., None]
+        other.lost = np.rint(self.lost * self.layers.alpha).astype(np.int16)
         other.layers = replace(self.layers, plate=np.ascontiguousarray(change(self.layers.plate)))
+        other.canvas = self.canvas.before(other.layers.plate)
         return other
 
     def render(self, drive: Drive, camera: Camera) -> Frame:
         """The person alone as ``camera`` sees it: a scaled crop of the photo's own view."""
-        own_motion = self.own_motion
-        image, place = self._layered(self.posed(drive), drive, own_motion, behind=self.layers.color)
-        alpha = draw.warped((self.layers.alpha * 255).round().astype(np.uint8), place)
+        made = self._layered(self.posed(drive), drive, self.own_motion, alone=True)
+        assert made.alpha is not None
         own, k = self.camera.intrinsics, np.asarray(camera.intrinsics, np.float64)
         scale = k[0, 0] / own[0, 0]
         shift = k[:2, 2] - scale * own[:2, 2]
@@ -114,32 +113,30 @@ class PhotoAvatar:
             [[scale, 0, shift[0] + 0.5 * scale - 0.5], [0, scale, shift[1] + 0.5 * scale - 0.5]]
         )
         size = (camera.width, camera.height)
-        rgb = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        seen = cv2.warpAffine(alpha, matrix, size, flags=cv2.INTER_LINEAR)
+        rgb = cv2.warpAffine(
+            made.image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        seen = cv2.warpAffine(made.alpha, matrix, size, flags=cv2.INTER_LINEAR)
         return Frame(rgb.astype(np.float32) / 255, seen.astype(np.float32) / 255)
 
     @cached_property
-    def lost(self) -> Float:
-        """[H, W, 3] what the photo has over the layers put together at rest."""
+    def lost(self) -> NDArray[np.int16]:
+        """[3, H, W] what the photo has over the layers put together at rest."""
         rest = self.rig.posed(self.own_motion.neutral, self.own_motion)
         rest = replace(rest, landmarks=self.points)
-        image, _ = self._layered(rest, None, self.own_motion)
-        return np.asarray(self.layers.photo.astype(np.float32) - image)
+        made = self._layered(rest, None, self.own_motion)
+        lost = self.layers.photo.astype(np.int16) - made.image
+        return np.ascontiguousarray(lost.transpose(2, 0, 1))
 
-    def _layered(
-        self, posed: Posed, drive: Drive | None, motion: Motion, behind: Image | None = None
-    ) -> tuple[Image, Float]:
-        """([H, W, 3] the layers over each other, [H, W, 2] where in the photo each pixel comes from)."""
-        place = self.canvas.sources(self._points(posed, self._torso(posed, drive, motion)))
+    def _layered(self, posed: Posed, drive: Drive | None, motion: Motion, alone: bool = False) -> Composed:
+        """The layers over each other; ``alone``: without the background, see ``Canvas.drawn``."""
+        points = self._points(posed, self._torso(posed, drive, motion))
         chin = posed.head.undone(posed.landmarks[152]) - self.chin
-        behind = self.layers.plate if behind is None else behind
-        behind = self.underlay.over(behind, posed.head, posed.turn, chin)
-        image = draw.over(draw.warped(self.person, place), behind)
-        draw.soften_folds(image, place)
+        made = self.canvas.drawn(points, self.underlay.laid(posed.head, posed.turn, chin), alone=alone)
         for eye in self.eyes:
-            eye.draw(image, posed.landmarks)
-        self.mouth.draw(image, posed.landmarks, posed.head)
-        return image, place
+            eye.draw(made.image, posed.landmarks)
+        self.mouth.draw(made.image, posed.landmarks, posed.head)
+        return made
 
     def _points(self, posed: Posed, torso: Array) -> Array:
         """[N, 3] where the mesh lies."""

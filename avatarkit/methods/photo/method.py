@@ -52,7 +52,7 @@ class Photo:
             head["shapes"] = track.shapes.astype(np.float32)
         header = _header(track, t, config, width, height)
         avatar = PhotoAvatar(header, parts, points, head)
-        rest = np.clip(avatar.layers.photo - avatar.lost, 0, 255)
+        rest = np.clip(avatar.layers.photo - avatar.lost.transpose(1, 2, 0), 0, 255)
         error = float(np.square(rest - avatar.layers.photo).mean())
         header["metrics"] = {
             "seconds": time.perf_counter() - started,

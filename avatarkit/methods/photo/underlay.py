@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.photo.frames import Similarity
 from avatarkit.methods.photo.prepare import Layers
 from avatarkit.methods.photo.warp import smoothstep
-from avatarkit.ops import raster
+from avatarkit.ops.layers import Laid, Layer, premultiplied
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 FADE = np.radians([4.0, 12.0])
 """Turn from which the underlay begins to show, and at which it is opaque."""
@@ -32,40 +29,20 @@ class Underlay:
         used = np.unique(triangles)
         place = np.full(len(vertices), -1)
         place[used] = np.arange(len(used))
-        self.triangles = torch.from_numpy(place[triangles].astype(np.int32))
-        self.height, self.width = parts.alpha.shape
         self.points = _inside(vertices[used], parts.alpha)
-        self.rest = torch.from_numpy(np.ascontiguousarray(self.points[:, :2] - 0.5, np.float32))
+        flat = self.points[:, :2].astype(np.float32)
+        self.layer = Layer(premultiplied(parts.color), place[triangles].astype(np.int32), flat, soft=True)
         self.jaw = model.skinning[used, 2:3].astype(np.float64)
-        self.color = parts.color
 
-    def over(self, behind: Image, head: Similarity, turn: float, chin: Array) -> Image:
-        """``behind`` [H, W, 3] with the head under ``head``, as opaque as a ``turn`` (radians) asks for.
+    def laid(self, head: Similarity, turn: float, chin: Array) -> list[Laid]:
+        """The layer under ``head``, as opaque as a ``turn`` (radians) asks for; none while it asks for nothing.
 
         ``chin`` [3]: what the jaw moves the chin before the head turns, pixels.
         """
         share = float(smoothstep(np.asarray((turn - FADE[0]) / (FADE[1] - FADE[0]))))
         if share <= 0:
-            return behind
-        points = head.applied(self.points + self.jaw * chin)
-        low, high = (
-            np.floor(points[:, :2].min(0)).astype(int) - 2,
-            np.ceil(points[:, :2].max(0)).astype(int) + 2,
-        )
-        left, top = max(int(low[0]), 0), max(int(low[1]), 0)
-        width, height = min(int(high[0]), self.width) - left, min(int(high[1]), self.height) - top
-        if width < 2 or height < 2:
-            return behind
-        vertices = torch.from_numpy((points - (left, top, 0)).astype(np.float32))
-        face, weights, _ = raster.rasterize(vertices, self.triangles, height, width, False)
-        place = raster.interpolate(self.rest, self.triangles, face, weights).numpy()
-        color = cv2.remap(self.color, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        cover = cv2.blur((face.numpy() >= 0).astype(np.float32), (3, 3))
-        cover = np.maximum(2 * cover - 1, 0) * np.float32(share)  # soft, inside its own edge
-        result = behind.copy()
-        part = result[top : top + height, left : left + width]
-        part[...] = cv2.blendLinear(color, np.ascontiguousarray(part), cover, 1 - cover)
-        return result
+            return []
+        return [self.layer.at(head.applied(self.points + self.jaw * chin), share)]
 
 
 def _inside(points: Array, alpha: Float) -> Array:
