@@ -1,0 +1,176 @@
+"""Bones, contours and drivers against what is known of the built-in head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from avatarkit import heads
+from avatarkit.files.track import Track
+from avatarkit.methods.gaussians import rig as rigs
+from avatarkit.methods.gaussians.drivers import Drivers
+from avatarkit.methods.gaussians.puppet import Puppet
+from avatarkit.methods.gaussians.rig import Opening, Rig, twist
+from avatarkit.methods.registry import Drive
+
+STILL = np.eye(3, 4, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def rig(person: tuple[Track, Path]) -> Rig:
+    track = person[0]
+    head = heads.load()
+    return Rig.of(head, track.neutral, head.shapes, track.rotation[0], track.translation[0])[0]
+
+
+@pytest.fixture(scope="module")
+def drivers(person: tuple[Track, Path], rig: Rig) -> Drivers:
+    track = person[0]
+    drives = [Drive.of(track, t) for t in range(30)]
+    return Drivers.of(drives, rig, track.intrinsics, 8, 4, True)
+
+
+def test_triangles_carry_their_corners_exactly(person: tuple[Track, Path], rig: Rig) -> None:
+    drive = Drive.of(person[0], 5)
+    vertices = rig.posed(drive.expression)
+    maps = rig.transforms(drive, vertices, STILL, STILL).reshape(3, 4, -1)[..., rigs.RIGID :]
+    camera = vertices @ drive.rotation.T + drive.translation
+    for corner in range(3):
+        rest = rig.neutral[rig.triangles[:, corner]].T
+        moved = np.einsum("ijf,jf->if", maps[:, :3], rest) + maps[:, 3]
+        wrong = np.abs(moved.T - camera[rig.triangles[:, corner]]).max(1)
+        # needles of the eyelids have next to no area to take a frame from
+        assert np.quantile(wrong, 0.99) < 2e-6
+        assert wrong.max() < 1e-3
+
+
+def test_at_rest_every_bone_is_the_pose(person: tuple[Track, Path], rig: Rig) -> None:
+    drive = replace(
+        Drive.of(person[0], 0), expression=np.zeros(52, np.float32), eyes=np.zeros((2, 3), np.float32)
+    )
+    maps = rig.transforms(drive, rig.posed(drive.expression), STILL, STILL).reshape(3, 4, -1)
+    rigid = np.column_stack([drive.rotation, drive.translation])
+    np.testing.assert_allclose(maps[..., : rigs.RIGID], np.repeat(rigid[..., None], rigs.RIGID, 2), atol=1e-5)
+    wrong = np.abs(maps[..., rigs.RIGID :] - rigid[..., None]).max((0, 1))
+    assert np.quantile(wrong, 0.99) < 1e-3
+
+
+def test_irises_turn_about_the_eyeball(person: tuple[Track, Path], rig: Rig) -> None:
+    gaze = np.array([[0, 0.4, 0], [0, -0.2, 0]], np.float32)
+    drive = replace(Drive.of(person[0], 3), eyes=gaze)
+    maps = rig.transforms(drive, rig.posed(drive.expression), STILL, STILL).reshape(3, 4, -1)
+    for side, bone in enumerate((rigs.IRIS_LEFT, rigs.IRIS_RIGHT)):
+        center = np.append(rig.eyes[side], 1)
+        np.testing.assert_allclose(maps[..., bone] @ center, maps[..., rigs.SKULL] @ center, atol=1e-6)
+        front = np.append(rig.eyes[side] + [0, 0, 0.012], 1)
+        turned = Rotation.from_rotvec(gaze[side]).apply([0, 0, 0.012]) + rig.eyes[side]
+        np.testing.assert_allclose(
+            maps[..., bone] @ front, drive.rotation @ turned + drive.translation, atol=1e-6
+        )
+
+
+def test_torso_stays_while_the_head_moves(person: tuple[Track, Path], rig: Rig) -> None:
+    drive = Drive.of(person[0], 7)
+    shift = twist(np.array([0.01, 0, 0, 0, 0, 0], np.float32), np.zeros(3, np.float32))
+    maps = rig.transforms(drive, rig.posed(drive.expression), STILL, shift).reshape(3, 4, -1)
+    rest = np.column_stack([rig.rotation, rig.translation])
+    rest[0, 3] += 0.01
+    np.testing.assert_allclose(maps[..., rigs.NECK_STEPS - 1], rest, atol=1e-6)
+    half = (maps[..., 0] + maps[..., rigs.NECK_STEPS - 1]) / 2
+    np.testing.assert_allclose(maps[..., rigs.NECK_STEPS // 2], half, atol=1e-6)
+
+
+def test_twist_turns_about_its_pivot() -> None:
+    pivot = np.array([0.1, -0.2, 0.5], np.float32)
+    motion = twist(np.array([0, 0, 0.02, 0, np.pi / 2, 0], np.float32), pivot)
+    np.testing.assert_allclose(motion @ np.append(pivot, 1), pivot + np.array([0, 0, 0.02]), atol=1e-6)
+    np.testing.assert_allclose(motion[:, :3] @ [0, 0, 1], [1, 0, 0], atol=1e-6)
+
+
+def test_closed_lids_hide_the_eye_and_open_ones_show_it(person: tuple[Track, Path], rig: Rig) -> None:
+    names = list(person[0].expression_names)
+    base = replace(Drive.of(person[0], 0), expression=np.zeros(52, np.float32))
+    closed = base.expression.copy()
+    closed[[names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]] = 1
+    pupils = (rig.eyes + np.array([0, 0, 0.012])) @ base.rotation.T + base.translation
+    for expression, low, high in ((base.expression, 0.9, 1.0), (closed, 0.0, 0.35)):
+        holes = rig.openings(base, rig.posed(expression))
+        for side in (0, 1):
+            assert low <= holes[side].seen(pupils[side][:, None])[0] <= high
+
+
+def test_an_opening_closes_beyond_its_corners() -> None:
+    line = np.linspace(-1, 1, 9)
+    upper = np.column_stack([line, -0.3 * (1 - line**2)])
+    hole = Opening.of(upper, upper * [1, -1], 0.01, 0.0)
+    points = np.array([[0, 0, 1], [0, 0.29, 1], [0, 0.31, 1], [1.1, 0, 1], [-1.1, 0, 1], [0, 0.62, 2]]).T
+    seen = hole.seen(points.astype(np.float32))
+    assert seen[0] > 0.99 and seen[1] > 0.8 and seen[2] < 0.2
+    assert (seen[3:5] < 0.01).all()
+    assert seen[5] == pytest.approx(seen[2], abs=0.01)
+
+
+def test_drivers_stay_in_the_training_range(person: tuple[Track, Path], rig: Rig, drivers: Drivers) -> None:
+    drive = Drive.of(person[0], 3)
+    far = replace(
+        drive, expression=np.ones(52, np.float32), translation=drive.translation + 1, landmarks=None
+    )
+    found = drivers.coefficients(far, rig.posed(far.expression), rig)
+    inner = found[: len(drivers.expression)]
+    assert (inner >= drivers.expression.low).all() and (inner <= drivers.expression.high).all()
+    assert len(found) == len(drivers)
+    spread = np.std(
+        [drivers.expression.coefficients(Drive.of(person[0], t).expression) for t in range(30)], 0
+    )
+    assert spread[0] == pytest.approx(1, abs=0.1) and spread.max() < 1.1
+
+
+def test_other_peoples_landmarks_say_nothing(person: tuple[Track, Path], rig: Rig, drivers: Drivers) -> None:
+    track = person[0]
+    random = np.random.default_rng(0)
+    noisy = track.landmarks + random.normal(0, 0.3, track.landmarks.shape).astype(np.float32)
+    drives = [replace(Drive.of(track, t), landmarks=noisy[t]) for t in range(30)]
+    own = Drivers.of(drives, rig, track.intrinsics, 8, 4, True)
+    start = len(own.expression) + len(own.pose)
+    vertices = rig.posed(drives[4].expression)
+    assert np.abs(own.coefficients(drives[4], vertices, rig)[start:]).max() > 0.1
+    other = replace(drives[4], landmarks=noisy[4] + np.float32(15) * np.sin(noisy[4]))
+    for drive in (other, replace(drives[4], landmarks=None)):
+        assert (own.coefficients(drive, vertices, rig)[start:] == 0).all()
+
+
+def test_drivers_come_back_from_their_state(person: tuple[Track, Path], rig: Rig, drivers: Drivers) -> None:
+    again = Drivers.from_state(*drivers.state())
+    drive = Drive.of(person[0], 9)
+    vertices = rig.posed(drive.expression)
+    assert (again.coefficients(drive, vertices, rig) == drivers.coefficients(drive, vertices, rig)).all()
+
+
+def test_the_tracked_torso_moves_in_its_picture(
+    person: tuple[Track, Path], rig: Rig, drivers: Drivers
+) -> None:
+    track = person[0]
+    nothing = torch.zeros(0)
+    rest = np.array([[1, 0, 1.5], [0, 1, -2]], np.float32)
+    puppet = Puppet(
+        rig, drivers, nothing.int(), nothing.to(torch.int8), np.zeros((2, 6, len(drivers) + 1), np.float32),
+        np.zeros((4, len(drivers.pose) + 1), np.float32), rest, float(track.intrinsics[0, 0]),
+    )  # fmt: skip
+    turn = np.array([[1.02, -0.05, 4], [0.05, 1.02, -3]], np.float32)
+    drive = replace(Drive.of(track, 0), torso=turn)
+    motion = puppet.torso(drive, drivers.coefficients(drive, rig.posed(drive.expression), rig))
+    point = np.array([0.05, 0.12, 0.6])
+    moved = motion[:, :3] @ point + motion[:, 3]
+    k = track.intrinsics
+    before, after = (k @ p / p[2] for p in (point, moved))
+    undone = before[:2] - rest[:, 2]
+    np.testing.assert_allclose(after[:2], turn[:, :2] @ undone + turn[:, 2], atol=1e-3)
+    untracked = replace(drive, torso=None)
+    assert (
+        puppet.torso(untracked, drivers.coefficients(drive, rig.posed(drive.expression), rig)) == STILL
+    ).all()
