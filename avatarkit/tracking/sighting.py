@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from avatarkit.heads.landmarks import COUNT
 from avatarkit.tracking.detectors import MOST_FACES, LandmarkDetector
 from avatarkit.tracking.follow import LOOK_AROUND, Chooser, Cutter, Image, _ahead, leaps
+from avatarkit.tracking.torso import TorsoFollower
 
 Float = NDArray[np.float32]
 
@@ -25,6 +26,10 @@ class Sight:
     """[478, 3] pixels of the image given; NaN where no face was found."""
     linked: bool
     """whether it continues the frame before: both hold a face and there is no cut between them."""
+    torso: Float | None = None
+    """[2, 3] the torso's similarity from the first frame with a face, pixels; None: not followed, or not seen."""
+    torso_share: float = 0.0
+    """of the points followed, those that agree with it."""
 
     @property
     def found(self) -> bool:
@@ -37,10 +42,12 @@ def sights(
     open_detector: Callable[[int], LandmarkDetector],
     count_faces: Callable[[Image], int],
     face: str = "largest",
+    torso: TorsoFollower | None = None,
 ) -> Iterator[Sight]:
     """See one person in ``frames``, a few of which are decoded ahead; nothing is kept.
 
-    Arguments as of ``follow.follow``. The detector is closed when the iterator ends or is closed.
+    Arguments as of ``follow.follow``, and who follows the ``torso``, if anybody. The detector is closed when the
+    iterator ends or is closed.
     """
     cutter, chooser = Cutter(), Chooser(face)
     many = face.isdecimal() and int(face) > 1
@@ -63,7 +70,8 @@ def sights(
                 yield Sight(index, np.full((COUNT, 3), np.nan, np.float32), False)
                 continue
             leapt = before is not None and leaps(before, chosen)
-            yield Sight(index, chosen.points, found_before and not cut and not leapt)
+            body = None if torso is None else torso(image, chosen.points)
+            yield Sight(index, chosen.points, found_before and not cut and not leapt, *(body or (None, 0.0)))
             found_before = True
     finally:
         detector.close()

@@ -31,6 +31,8 @@ from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.sighting import Sight, sights
 from avatarkit.tracking.solver import Motion, Observations, Settings
 from avatarkit.tracking.steadying import steadied
+from avatarkit.tracking.torso import TorsoFollower
+from avatarkit.tracking.torso import smoothed as torso_smoothed
 
 Float = NDArray[np.float32]
 
@@ -39,6 +41,8 @@ CALIBRATION = 96
 LEARNED = 32
 """Of these, frames from which the person is learned."""
 LIVE_DELAY = 2
+TORSO_SMOOTH = 1.2
+"""Frames of the Gaussian over the torso's motion."""
 POSE_ONLY_ERROR = 9.0
 """``tracker.LARGEST_ERROR`` where expressions are not solved for and stay in the error."""
 
@@ -65,7 +69,8 @@ class TrackStream:
 
     ``calibration`` is the track of that beginning (with ``live``: of the first three frames that hold a face); its
     camera, person and head crop are those of all blocks. ``coefficients``: whether expressions are solved for;
-    without them they are 0 in blocks, and landmarks and pose cost a tenth. Frames without a usable face are not valid.
+    without them they are 0 in blocks, and landmarks and pose cost a tenth. ``torso``: whether the torso is followed,
+    from the first frame with a face (``torso.based_on`` leads to another). Frames without a usable face are not valid.
     Raises NoFaceError where the beginning holds no usable face, AvatarkitError where the clip cannot be read.
     """
 
@@ -75,6 +80,7 @@ class TrackStream:
         options: TrackOptions | None = None,
         live: bool = False,
         coefficients: bool = True,
+        torso: bool = False,
     ) -> None:
         self.options = options or TrackOptions()
         self.info = video.probe(source)
@@ -86,6 +92,7 @@ class TrackStream:
         )
         self._shrink = min(1.0, tracker.WIDEST / max(self.info.width, self.info.height))
         self._counter = FaceCounter()
+        self._torso = TorsoFollower() if torso else None
         self._known: dict[int, tuple[Float, Float, Float]] = {}
         """Rotation, translation and expression of the last frames before smoothing, by frame number."""
 
@@ -118,10 +125,15 @@ class TrackStream:
         grow = np.ones(3, np.float32)
         if size is not None:
             grow = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
-        seen = sights(islice(frames, options.max_frames), opened, self._counter.count, options.face)
+        seen = sights(
+            islice(frames, options.max_frames), opened, self._counter.count, options.face, self._torso
+        )
         try:
             for sight in seen:
-                yield sight if size is None else replace(sight, points=sight.points * grow)
+                if size is not None:
+                    moved = None if sight.torso is None else sight.torso * (1, 1, grow[0])
+                    sight = replace(sight, points=sight.points * grow, torso=moved)  # noqa: PLW2901
+                yield sight
         finally:
             seen.close()  # type: ignore[attr-defined]
 
@@ -310,6 +322,8 @@ class TrackStream:
         result.eyes = full(gaze.rotations(motion.gaze))
         result.landmarks = points[part]
         result.residual = full(error * to_pixels)
+        if self._torso is not None:
+            result.torso, result.torso_confidence = (values[part] for values in _torso_of(window))
         return result
 
     def _steadied(self, seen: list[Sight], motion: Motion) -> Float:
@@ -331,6 +345,15 @@ def _rows(seen: Observations, rows: list[int]) -> Observations:
     return Observations(
         seen.plane[rows], seen.depth[rows], seen.iris[rows], seen.open_eyes[rows], seen.linked[rows]
     )
+
+
+def _torso_of(window: list[Sight]) -> tuple[Float, Float]:
+    """([N, 2, 3] the torso's motion, NaN where it is not seen, [N] how much it is to be believed)."""
+    unknown = np.full((2, 3), np.nan, np.float32)
+    motion = np.stack([unknown if s.torso is None else s.torso for s in window])
+    share = np.array([s.torso_share for s in window], np.float32)
+    linked = np.array([s.linked for s in window], bool)
+    return torso_smoothed(motion, share, linked, TORSO_SMOOTH), share
 
 
 def _mean_rotation(rotation: Float) -> NDArray[np.float64]:
