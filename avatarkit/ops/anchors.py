@@ -19,6 +19,43 @@ from avatarkit.ops.reference import anchors as twin
 CHANNELS, BLENDED = 14, 7
 
 
+def deform(
+    vertices: Tensor,
+    triangles: Tensor,
+    inverse: Tensor,
+    first: Tensor,
+    pose: Tensor,
+    bones: Tensor,
+    begin: int,
+) -> None:
+    """Affine maps of triangles from rest to where a pose puts their posed vertices: deformation gradients.
+
+    Edges and unit normal at rest go to edges and unit normal.
+
+    Args:
+        vertices: [V, 3] posed, head space. triangles: [F, 3] int32 of them; not checked against V.
+        inverse: [3, 3, F] undoes the frame (edge, edge, unit normal) of each triangle at rest.
+        first: [3, F] its first corner at rest. pose: [3, 4] head to camera.
+        bones: [12, B] contiguous, the rows of 3 x 4 matrices; columns [begin, begin + F) are written.
+
+    No gradients. Raises ValueError for shapes that do not fit.
+    """
+    count = triangles.shape[0]
+    vertices = shaped("vertices", vertices, None, 3)
+    triangles = shaped("triangles", triangles, count, 3)
+    inverse = shaped("inverse", inverse, 3, 3, count)
+    first = shaped("first", first, 3, count)
+    pose = shaped("pose", pose, 3, 4)
+    shaped("bones", bones, 12, None)
+    if begin < 0 or begin + count > bones.shape[1]:
+        raise ValueError(f"{bones.shape[1]} bones have no room for {count} triangles from {begin}")
+    native = native_for(vertices, inverse, first, pose, bones)
+    if native is None or not bones.is_contiguous():
+        bones[:, begin : begin + count] = twin.deform(vertices, triangles, inverse, first, pose)
+    else:
+        native.deform(vertices, triangles.to(torch.int32), inverse, first, pose, begin, bones)
+
+
 def carry(
     gaussians: Tensor, bones: Tensor, bone: Tensor, visibility: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

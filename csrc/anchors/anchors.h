@@ -18,6 +18,12 @@ struct LearnStep {
 
 }  // namespace avatarkit
 
+// Affine maps of triangles [F][3] from rest to where `pose` [12] (rows of 3 x 4) puts the posed vertices [V][3]:
+// edges and unit normal go to edges and unit normal. `inverse` [9][F] undoes that frame at rest, `first` [3][F] is
+// the first corner there. Written to columns [begin, begin + F) of bones [12][B].
+AK_DECLARE(void deform(const float* vertices, const int32_t* triangles, const float* inverse, const float* first,
+                       const float* pose, int64_t count, int64_t begin, int64_t bone_count, float* bones))
+
 // Gaussians [14][N] at rest to camera space. `bones` [12][B] are affine maps (rows of 3 x 4), `bone` [N] whose,
 // `visibility` [N] scales the opacity. mean [N][3], covariance [N][6] (xx xy xz yy yz zz), color [N][3], opacity [N].
 AK_DECLARE(void carry(const float* gaussians, const float* bones, const int32_t* bone, const float* visibility,

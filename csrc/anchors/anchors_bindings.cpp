@@ -5,6 +5,13 @@
 
 void bind_anchors(nanobind::module_& m) {
     using namespace avatarkit;
+    m.def("deform", [](Floats vertices, Ints triangles, Floats inverse, Floats first, Floats pose, int64_t begin,
+                       Floats bones) {
+        const auto count = static_cast<int64_t>(triangles.shape(0)), bone_count = static_cast<int64_t>(bones.shape(1));
+        nb::gil_scoped_release release;
+        AK_CALL(deform, vertices.data(), triangles.data(), inverse.data(), first.data(), pose.data(), count, begin,
+                bone_count, bones.data());
+    });
     m.def("carry", [](Floats gaussians, Floats bones, Ints bone, Floats visibility, Floats mean, Floats covariance,
                       Floats color, Floats opacity) {
         const auto count = static_cast<int64_t>(bone.shape(0)), bone_count = static_cast<int64_t>(bones.shape(1));

@@ -99,6 +99,54 @@ constexpr int kPair[6][2] = {{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 2}, {2, 2}};
 
 }  // namespace
 
+void deform(const float* vertices, const int32_t* triangles, const float* inverse, const float* first,
+            const float* pose, int64_t count, int64_t begin, int64_t bone_count, float* bones) {
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < count; at += kLanes) {
+        const Lanes l = lanes_at(at, count, nullptr);
+        Vec corner[3][3];
+        for (int c = 0; c < 3; ++c) {
+            Vec p[3] = {};
+            for (int i = 0; i < kLanes; ++i) {
+                const float* v = vertices + 3 * triangles[3 * l.index(i) + c];
+                for (int x = 0; x < 3; ++x) p[x][i] = v[x];
+            }
+            for (int x = 0; x < 3; ++x)
+                corner[c][x] = splat(pose[4 * x]) * p[0] + splat(pose[4 * x + 1]) * p[1] +
+                               splat(pose[4 * x + 2]) * p[2] + splat(pose[4 * x + 3]);
+        }
+        Vec frame[3][3];  // [x][edge, edge, normal]
+        for (int x = 0; x < 3; ++x) {
+            frame[x][0] = corner[1][x] - corner[0][x];
+            frame[x][1] = corner[2][x] - corner[0][x];
+        }
+        Vec norm = splat(1e-24f);
+        for (int x = 0; x < 3; ++x) {
+            const int y = (x + 1) % 3, z = (x + 2) % 3;
+            frame[x][2] = frame[y][0] * frame[z][1] - frame[z][0] * frame[y][1];
+            norm += frame[x][2] * frame[x][2];
+        }
+        const Vec shrink = splat(1.f) / root(norm);
+        Vec undo[3][3], rest[3];
+        for (int i = 0; i < 3; ++i) {
+            frame[i][2] *= shrink;
+            rest[i] = fetch(first + i * count, l);
+            for (int j = 0; j < 3; ++j) undo[i][j] = fetch(inverse + (3 * i + j) * count, l);
+        }
+        Lanes target = l;
+        target.at += begin;
+        for (int x = 0; x < 3; ++x) {
+            Vec shift = corner[0][x];
+            for (int j = 0; j < 3; ++j) {
+                const Vec linear = frame[x][0] * undo[0][j] + frame[x][1] * undo[1][j] + frame[x][2] * undo[2][j];
+                put(bones + (4 * x + j) * bone_count, target, linear);
+                shift -= linear * rest[j];
+            }
+            put(bones + (4 * x + 3) * bone_count, target, shift);
+        }
+    }
+}
+
 void carry(const float* gaussians, const float* bones, const int32_t* bone, const float* visibility, int64_t count,
            int64_t bone_count, float* mean, float* covariance, float* color, float* opacity) {
 #pragma omp parallel for schedule(static)

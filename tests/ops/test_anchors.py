@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avatarkit.ops.anchors import CHANNELS, LearnOptions, carry, learn
+from avatarkit.ops.anchors import CHANNELS, LearnOptions, carry, deform, learn
 from avatarkit.ops.native import module
 from avatarkit.ops.reference import anchors as twin
 
@@ -71,3 +71,29 @@ def test_learn_blends_what_it_learned() -> None:
     want = values.clone()
     want[:7] += torch.einsum("k,kcn->cn", coefficients, residual)
     torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("count", [0, 1, 50, 333])
+def test_deform_matches_its_twin_and_carries_corners(count: int) -> None:
+    random = torch.Generator().manual_seed(3)
+    rest, posed = torch.randn(2, 40, 3, generator=random, dtype=torch.float64)
+    triangles = torch.stack(
+        [torch.randperm(40, generator=random)[:3] for _ in range(count)] or [torch.zeros(3)]
+    )
+    triangles = triangles[:count].int()
+    a, b, c = (rest[triangles[:, i].long()].T for i in range(3))
+    normal = torch.linalg.cross(b - a, c - a, dim=0)
+    frame = torch.stack([b - a, c - a, normal / normal.norm(dim=0)], 1)
+    inverse = torch.linalg.inv(frame.permute(2, 0, 1)).permute(1, 2, 0)
+    pose = torch.randn(3, 4, generator=random, dtype=torch.float64)
+    want = twin.deform(posed, triangles, inverse, a, pose)
+    bones = torch.full((12, count + 5), 7.0)
+    deform(posed.float(), triangles, inverse.float().contiguous(), a.float(), pose.float(), bones, 3)
+    scale = want.abs().amax(0, keepdim=True) if count else 1.0
+    torch.testing.assert_close(bones[:, 3 : count + 3].double() / scale, want / scale, rtol=1e-3, atol=1e-4)
+    assert (bones[:, :3] == 7).all() and (bones[:, count + 3 :] == 7).all()
+    maps = want.reshape(3, 4, -1)
+    for corner in range(3):
+        moved = torch.einsum("ijf,jf->if", maps[:, :3], rest[triangles[:, corner].long()].T) + maps[:, 3]
+        where = posed[triangles[:, corner].long()] @ pose[:, :3].T + pose[:, 3]
+        torch.testing.assert_close(moved.T, where)

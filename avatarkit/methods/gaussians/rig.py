@@ -12,10 +12,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from torch import Tensor, from_numpy
 
 from avatarkit.heads import landmarks as marks
 from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
 from avatarkit.methods.registry import Drive
+from avatarkit.ops.anchors import deform
 
 Float = NDArray[np.float32]
 
@@ -104,18 +106,6 @@ class Rig:
         flat = self.shapes.reshape(len(self.shapes), -1).astype(np.float32)
         return flat * self.unit[:, None]
 
-    @cached_property
-    def _corners(self) -> NDArray[np.int32]:
-        """[3 * F] vertices of the triangles, corner by corner."""
-        return np.ascontiguousarray(self.triangles.T).reshape(-1)
-
-    @cached_property
-    def _inverse(self) -> Float:
-        """[3, 3, F] inverse of the edge frames at rest."""
-        frame = _edge_frames(self.neutral.T[:, self._corners].reshape(3, 3, -1))
-        inverse = np.linalg.pinv(np.moveaxis(frame.astype(np.float64), -1, 0), rcond=1e-4)
-        return np.ascontiguousarray(np.moveaxis(inverse, 0, -1), np.float32)
-
     def posed(self, expression: Float) -> Float:
         """[U, 3] vertices in head space."""
         return self.neutral + (expression @ self._shapes).reshape(-1, 3)
@@ -128,7 +118,7 @@ class Rig:
         """
         rotation, translation = np.asarray(drive.rotation), np.asarray(drive.translation)
         result = np.empty((3, 4, self.bones), np.float32)
-        pose = np.column_stack([rotation, translation])
+        pose = np.column_stack([rotation, translation]).astype(np.float32)
         skull, body = _after(cranium, pose), _after(torso, np.column_stack([self.rotation, self.translation]))
         share = np.linspace(0, 1, NECK_STEPS, dtype=np.float32)
         result[..., :NECK_STEPS] = skull[..., None] + share * (body - skull)[..., None]
@@ -137,17 +127,21 @@ class Rig:
             turn = Rotation.from_rotvec(drive.eyes[side]).as_matrix()
             result[:, :3, bone] = rotation @ turn
             result[:, 3, bone] = rotation @ (self.eyes[side] - turn @ self.eyes[side]) + translation
-        corners = (rotation @ vertices.T + translation[:, None])[:, self._corners].reshape(3, 3, -1)
-        frame = _edge_frames(corners)
-        linear = result[:, :3, RIGID:]
-        np.einsum("ijf,jkf->ikf", frame, self._inverse, out=linear)
-        result[:, 3, RIGID:] = corners[:, 0] - np.einsum("ijf,jf->if", linear, self._first)
-        return result.reshape(12, -1)
+        triangles, inverse, first = self._frames
+        bones = result.reshape(12, -1)
+        deform(from_numpy(vertices), triangles, inverse, first, from_numpy(pose), from_numpy(bones), RIGID)
+        return bones
 
     @cached_property
-    def _first(self) -> Float:
-        """[3, F] first corner of each triangle at rest."""
-        return np.ascontiguousarray(self.neutral[self.triangles[:, 0]].T)
+    def _frames(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Triangles [F, 3], the inverse [3, 3, F] of their frames at rest, and their first corners [3, F] there."""
+        a, b, c = (self.neutral[self.triangles[:, i]].astype(np.float64) for i in range(3))
+        normal = np.cross(b - a, c - a)
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        # needles have no frame to speak of: what is nearly flat is taken to be flat
+        inverse = np.linalg.pinv(np.stack([b - a, c - a, normal], -1), rcond=1e-4)
+        back = np.ascontiguousarray(np.moveaxis(inverse, 0, -1), np.float32)
+        return from_numpy(self.triangles), from_numpy(back), from_numpy(np.ascontiguousarray(a.T, np.float32))
 
     def openings(self, drive: Drive, vertices: Float) -> list[Opening]:
         """The contours of ``CONTOURS`` as the camera sees them."""
@@ -201,20 +195,6 @@ class Opening:
         beyond = np.maximum(self.upper[0, 0] - local[0], local[0] - self.upper[0, -1])
         gap = (np.minimum(below, above) - np.maximum(beyond, 0)) / self.softness
         return np.asarray(1 / (1 + np.exp(-np.clip(2 * gap, -30, 30))), np.float32)
-
-
-def _edge_frames(corners: Float) -> Float:
-    """[3, 3, F] with the columns edge, edge, unit normal, of triangles [3 (xyz), 3 (corner), F]."""
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    normal = np.stack(
-        [
-            first[1] * second[2] - first[2] * second[1],
-            first[2] * second[0] - first[0] * second[2],
-            first[0] * second[1] - first[1] * second[0],
-        ]
-    )
-    normal /= np.maximum(np.sqrt((normal * normal).sum(0)), 1e-12)
-    return np.stack([first, second, normal], 1)
 
 
 def _after(correction: Float, pose: Float) -> Float:

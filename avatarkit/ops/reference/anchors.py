@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
+def deform(vertices: Tensor, triangles: Tensor, inverse: Tensor, first: Tensor, pose: Tensor) -> Tensor:
+    """Twin of ``ops.anchors.deform``: [12, F]."""
+    camera = pose[:, :3] @ vertices.T + pose[:, 3:]
+    a, b, c = (camera[:, triangles[:, i].long()] for i in range(3))
+    normal = torch.linalg.cross(b - a, c - a, dim=0)
+    normal = normal / torch.sqrt((normal * normal).sum(0) + 1e-24)
+    frame = torch.stack([b - a, c - a, normal], 1)
+    linear = torch.einsum("ijf,jkf->ikf", frame, inverse)
+    shift = a - torch.einsum("ijf,jf->if", linear, first)
+    return torch.cat([linear, shift[:, None]], 1).reshape(12, -1)
+
+
 def carry(
     gaussians: Tensor, bones: Tensor, bone: Tensor, visibility: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
