@@ -78,6 +78,24 @@ def test_a_shifted_head_takes_hair_along_and_leaves_the_far_background(built: me
     assert np.linalg.norm(moved[low], axis=1).max() < 0.5
 
 
+def test_turns_keep_the_outline_as_wide_as_a_deep_head(built: mesh.Mesh) -> None:
+    """A box, as deep as its flank, shows its back edge on the side it turns from and its front edge on the other."""
+    outer = built.points[marks.MESH :]
+    width = float(np.linalg.norm(built.face[454] - built.face[234]))
+    solved = warp.solve(built, np.full(len(outer), 0.5 * width), 14)
+    middle = (built.face[454] + built.face[234]) / 2
+    for degrees in (-10, 10):
+        sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
+        head = np.array([[cosine - 1, 0, sine, (1 - cosine) * middle[0]], [0, 0, 0, 0]])
+        moved = solved.displaced(np.zeros((36, 2)), head, np.zeros((2, 3)))
+        for side in (-1, 1):
+            near = np.linalg.norm(outer - (middle + np.array([0.85 * side * width, 0])), axis=1).argmin()
+            half = warp.FLANK * width * -np.expm1(-0.35 / warp.FLANK_LENGTH)
+            flat = (cosine - 1) * (outer[near, 0] - middle[0])
+            deep = 0.5 * width + half * side * np.sign(sine)
+            assert moved[near, 0] == pytest.approx(flat + sine * deep, abs=0.06 * width * abs(sine) + 0.5)
+
+
 def test_depth_falls_behind_the_oval(points: Array) -> None:
     places = np.array([[128.0 + d, 120.0] for d in (90, 110, 140, 220)])
     depth = outer_depth(places, points, np.full((SIZE, SIZE), np.nan))

@@ -1,4 +1,4 @@
-"""Depth of what lies around the face: half the fitted head, half a profile that falls away from the oval."""
+"""Depth of what lies around the face: mostly the fitted head, else a profile that falls away from the oval."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from avatarkit.heads.landmarks import OVAL
 from avatarkit.ops import raster
 
 Array = NDArray[np.float64]
-FALL, LENGTH = 0.9, 0.27
+FALL, LENGTH = 0.75, 0.27
 """How far, and over which length, depth falls behind the oval, in face widths."""
+SURFACE = 0.7
+"""Share of the fitted head against the profile, where the photo shows it."""
 
 
 def outer_depth(points: Array, landmarks: Array, front: Array) -> Array:
@@ -39,7 +41,7 @@ def outer_depth(points: Array, landmarks: Array, front: Array) -> Array:
     good = np.isfinite(shift)
     if good.any():
         surface = surface + (share[:, good] @ shift[good]) / share[:, good].sum(1)
-    return np.where(np.isfinite(surface), 0.5 * profile + 0.5 * surface, profile)
+    return np.where(np.isfinite(surface), (1 - SURFACE) * profile + SURFACE * surface, profile)
 
 
 def front_surface(vertices: Array, triangles: NDArray[np.int32], height: int, width: int) -> Array:

@@ -13,6 +13,8 @@ from avatarkit.methods.photo.mesh import Mesh
 Array = NDArray[np.float64]
 STIFFNESS = 0.02
 """Weight of the targets against bending, at a face of 256 pixels and a grid of 16."""
+FLANK, FLANK_LENGTH = 0.4, 0.3
+"""Half depth of the head's flank, and the distance from the oval over which it opens, in face widths."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Warp:
     """[M, 4] times the head's map minus identity."""
     from_body: Array
     """[M, 3] times the torso's similarity minus identity."""
+    from_rim: Array
+    """[M, 2] times what a turn does to the outline: see ``rim``."""
 
     def displaced(self, oval: Array, head: Array, body: Array) -> Array:
         """[M, 2] displacement, pixels.
@@ -33,6 +37,10 @@ class Warp:
         rigid head; ``body`` [2, 3] takes (x, y, 1) to that of the torso.
         """
         moved: Array = self.from_oval @ oval + self.from_head @ head.T + self.from_body @ body.T
+        deep = head[:, 2]  # what one pixel of depth does
+        size = float(np.linalg.norm(deep))
+        if size > 1e-9:
+            moved += self.from_rim @ np.outer(deep / size, deep)
         return moved
 
 
@@ -70,7 +78,29 @@ def solve(mesh: Mesh, depth: Array, step: float) -> Warp:
         -inverse @ (free.T @ held),
         pulled @ (head[:, None] * np.hstack([places, depth[:, None], ones])),
         pulled @ (body[:, None] * np.hstack([places, ones])),
+        pulled @ (head[:, None] * rim(places, face)),
     )
+
+
+def rim(places: Array, face: Array) -> Array:
+    """[M, 2] half the depth of the head's flank behind ``places`` [M, 2], pixels, along the outline's normal.
+
+    Seen from the front a head's outline is not one line in space: flank and crown run back from it almost
+    along the view. A turn that lifts what lies deeper outwards makes the outline out of that, the opposite turn
+    makes it out of what lies in front. A place with outline normal n and half depth h acts as if its depth were
+    larger by h (n . r), r the direction in which the turn moves what lies deep.
+    """
+    width = float(np.linalg.norm(face[454] - face[234]))
+    oval = face[list(OVAL)]
+    apart = places[:, None] - oval[None]
+    gap = np.linalg.norm(apart, axis=-1)
+    share = 1 / (gap + 0.02 * width) ** 3
+    share /= share.sum(1, keepdims=True)
+    normal = (share[..., None] * apart).sum(1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    distance = gap.min(1)
+    half = FLANK * width * -np.expm1(-distance / (FLANK_LENGTH * width))
+    return np.asarray(half[:, None] * normal)
 
 
 def shares(places: Array, face: Array) -> tuple[Array, Array]:
