@@ -12,11 +12,14 @@ from scipy.spatial.transform import Rotation
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
 from avatarkit.heads import arkit
-from avatarkit.heads.landmarks import MESH
+from avatarkit.heads.landmarks import COUNT, MESH
 from avatarkit.methods.registry import Drive
 from avatarkit.rendering.performance import NECK_PIVOT, Performance
 
 Float = NDArray[np.float32]
+
+CONVERGED = 0.0
+"""Eye widths by which the irises of resting eyes may lie closer to the nose than to the temples, both together."""
 
 
 def neutral_frame(track: Track) -> int:
@@ -47,9 +50,11 @@ def neutral_frame(track: Track) -> int:
 
 
 def _unrest(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[N] how far lips and lids of landmarks [N, L, 3] are from rest: lips near their 10th percentile, lids their 70th.
+    """[N] how far the faces of landmarks [N, L, 3] are from rest.
 
-    Coefficients of a clip's solver leave out what is the person's own; the landmarks see it. Both eyes count alike.
+    Lips near their 10th percentile and no wider or narrower than usual, lids their 70th, brows and gaze as usual,
+    eyes that do not squint inwards; both eyes count alike. Coefficients of a clip's solver leave out what is the
+    person's own; the landmarks see it.
     """
 
     def apart(a: int, b: int) -> NDArray[np.float64]:
@@ -57,13 +62,27 @@ def _unrest(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
     if points.shape[1] < MESH or not np.isfinite(points[:, :MESH, :2]).all():
         return np.zeros(len(points))
-    height, width = apart(10, 152), apart(33, 263)
-    lips = apart(13, 14) / np.maximum(height, 1e-6)
-    right, left = apart(159, 145) / np.maximum(width, 1e-6), apart(386, 374) / np.maximum(width, 1e-6)
-    lids = (right + left) / 2
+    height, width = np.maximum(apart(10, 152), 1e-6), np.maximum(apart(33, 263), 1e-6)
+    lips, wide = apart(13, 14) / height, apart(61, 291) / width
+    right, left = apart(159, 145) / width, apart(386, 374) / width
+    lids, brows = (right + left) / 2, (apart(105, 33) + apart(334, 263)) / width
     cost = np.abs(lips - np.percentile(lips, 10)) / 0.02
     cost += np.abs(lids - np.percentile(lids, 70)) / 0.015
+    cost += np.abs(wide - np.median(wide)) / 0.05 + np.abs(brows - np.median(brows)) / 0.08
+    if points.shape[1] >= COUNT:
+        gaze = np.stack([_gaze(points, 33, 133, 468), _gaze(points, 362, 263, 473)], 1)
+        cost += np.abs(gaze.mean(1) - np.median(gaze.mean(1), 0)).sum(1) / 0.08
+        cost += np.maximum(gaze[:, 0, 0] - gaze[:, 1, 0] - CONVERGED, 0) / 0.02
     return np.asarray(cost + np.abs(right - left - np.median(right - left)) / 0.015)
+
+
+def _gaze(points: NDArray[np.float64], start: int, end: int, iris: int) -> NDArray[np.float64]:
+    """[N, 2] place of an ``iris`` between the eye's corners, from their middle, along and across, in eye widths."""
+    along = points[:, end, :2] - points[:, start, :2]
+    across = np.stack([-along[:, 1], along[:, 0]], 1)
+    away = points[:, iris, :2] - (points[:, start, :2] + points[:, end, :2]) / 2
+    size = np.maximum(np.square(along).sum(1), 1e-9)
+    return np.stack([(away * along).sum(1), (away * across).sum(1)], 1) / size[:, None]
 
 
 def _turns(track: Track, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ from avatarkit.methods.stage import Stage
 from avatarkit.methods.steering import Steering
 from avatarkit.rendering.camera import Camera
 from avatarkit.tracking.detectors import FaceMesh
+from avatarkit.tracking.torso import based_on
 
 SIZE = 512
 LONGEST = 1200
@@ -51,11 +52,8 @@ class Act:
     """by frame number; frames without a face are missing."""
     held: int
     """frames without a usable face."""
-
-    @property
-    def rest(self) -> int:
-        """The neutral frame's number."""
-        return int(self.calibration.frame[neutral_frame(self.calibration)])
+    rest: int
+    """the neutral frame's number."""
 
     def spread(self, count: int) -> list[int]:
         """``count`` frame numbers over the clip, without the neutral one."""
@@ -75,7 +73,23 @@ def acted(clip: Path) -> Act:
         assert isinstance(actor, acting.Tracked) and actor.neutral is not None and actor.camera is not None
         found = dict(actor.drives())
         drives = {index: drive for index, drive in found.items() if drive is not None}
-        return Act(clip, actor.begun, actor.neutral, actor.camera, drives, len(found) - len(drives))
+        rest = int(actor.begun.frame[neutral_frame(actor.begun)])
+        return Act(clip, actor.begun, actor.neutral, actor.camera, drives, len(found) - len(drives), rest)
+
+
+def from_the_best(act: Act) -> Act:
+    """The act seen from the most neutral frame of the whole clip, not only of its beginning."""
+    frames = sorted(act.drives)
+    whole = without_coefficients(act, frames)
+    best = frames[neutral_frame(whole)]
+    start = act.drives[best]
+    drives = act.drives
+    if start.torso is not None:
+        drives = {
+            i: replace(d, torso=None if d.torso is None else based_on(d.torso, start.torso))
+            for i, d in drives.items()
+        }
+    return replace(act, neutral=drives[best], rest=best, drives=drives)
 
 
 def prepared(photo: Path, size: int = SIZE) -> Stage:

@@ -20,7 +20,16 @@ from avatarkit.methods.stage import Stage
 from avatarkit.metrics import csim, image
 from avatarkit.metrics.csim import IdentitySimilarity
 from avatarkit.segmentation.pipeline import SegmentOptions, segment
-from tests.benchmarks.photo_cases import SIZE, Act, Looker, Points, Square, of_picture, without_coefficients
+from tests.benchmarks.photo_cases import (
+    SIZE,
+    Act,
+    Looker,
+    Points,
+    Square,
+    from_the_best,
+    of_picture,
+    without_coefficients,
+)
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -89,6 +98,7 @@ class SelfResult:
 
 def self_reenacted(act: Act, count: int, keep: int = 0) -> SelfResult:
     """The clip's neutral frame as photo, ``count`` other frames as driver, SIZE squared, no driver pixels."""
+    act = from_the_best(act)
     frames = act.spread(count)
     square = Square.of(act)
     mattes = heads_of(act, frames, square)
