@@ -29,10 +29,13 @@ void bind_occupancy(nb::module_& m);
 void bind_raster(nb::module_& m);
 void bind_render(nb::module_& m);
 void bind_resemblance(nb::module_& m);
+void bind_splat(nb::module_& m);
 void bind_tables(nb::module_& m);
 void bind_warp(nb::module_& m);
 
 NB_MODULE(_native, m) {
+    // What a program still holds at its end (an image with its graph) is no leak of ours to report.
+    nb::set_leak_warnings(false);
     m.def("isa", [] { return AK_CALL(isa_name); },
           "Name of the instruction set the kernels run with.");
     m.def("set_threads", [](int n) {
@@ -67,6 +70,7 @@ NB_MODULE(_native, m) {
     bind_raster(m);
     bind_render(m);
     bind_resemblance(m);
+    bind_splat(m);
     bind_tables(m);
     bind_warp(m);
 }

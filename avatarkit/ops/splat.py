@@ -6,10 +6,12 @@ Float32 tensors on the CPU run natively; everything else goes to :mod:`avatarkit
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from avatarkit.ops.checks import shaped
+from avatarkit.ops.checks import native_for, plain, shaped
 from avatarkit.ops.reference import splat as twin
 
 
@@ -36,8 +38,11 @@ def splat(
     order, nor to what is skipped). The same bits for the same number of threads. Raises ValueError on shapes that do
     not fit.
     """
-    mean, covariance, color, opacity = _checked(mean, covariance, color, opacity, intrinsics, size)
-    return twin.splat(mean, covariance, color, opacity, intrinsics, size, dilation)
+    splats = _checked(mean, covariance, color, opacity, intrinsics, size)
+    if native_for(*splats) is None:
+        return twin.splat(*splats, intrinsics, size, dilation)
+    image: Tensor = _Splat.apply(*splats, _pinhole(intrinsics), size, dilation)
+    return image
 
 
 def splat_u8(
@@ -48,11 +53,47 @@ def splat_u8(
 
     For display: no gradients.
     """
-    mean, covariance, color, opacity = _checked(mean, covariance, color, opacity, intrinsics, size)
+    splats = _checked(mean, covariance, color, opacity, intrinsics, size)
     background = shaped("background", background, size[0], size[1], 3)
-    with torch.no_grad():
-        image = twin.splat(mean, covariance, color, opacity, intrinsics, size, dilation)
-        return twin.compose_u8(image, background)
+    native = native_for(*splats)
+    if native is None or background.dtype not in (torch.uint8, torch.float32):
+        with torch.no_grad():
+            return twin.compose_u8(twin.splat(*splats, intrinsics, size, dilation), background)
+    pixels = torch.empty(*size, 3, dtype=torch.uint8)
+    floats, integers = (None, background) if background.dtype == torch.uint8 else (plain(background), None)
+    native.splat_compose(
+        native.SplatFrame(), *map(plain, splats), _pinhole(intrinsics), dilation, floats, integers, pixels
+    )
+    return pixels
+
+
+class _Splat(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        splats, (pinhole, size, dilation) = arguments[:4], arguments[4:]
+        native = native_for(*splats)
+        assert native is not None
+        ctx.frame, ctx.camera = native.SplatFrame(), (pinhole, dilation)
+        image = torch.empty(*size, 4)
+        native.splat_image(ctx.frame, *map(plain, splats), *ctx.camera, image)
+        ctx.save_for_backward(*splats, image)
+        return image
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        *splats, image = ctx.saved_tensors
+        native = native_for(*splats)
+        assert native is not None
+        out = [torch.empty_like(tensor) for tensor in splats]
+        given = (plain(image), plain(gradients[0]))
+        native.splat_backward(ctx.frame, *map(plain, splats), *ctx.camera, *given, *out)
+        return *out, None, None, None
+
+
+def _pinhole(intrinsics: Tensor) -> tuple[float, float, float, float]:
+    """fx, fy, cx, cy."""
+    k = intrinsics.detach().tolist()
+    return k[0][0], k[1][1], k[0][2], k[1][2]
 
 
 def blend(base: Tensor, residual: Tensor, coefficients: Tensor, scale: Tensor | None = None) -> Tensor:

@@ -1,0 +1,94 @@
+#include <nanobind/stl/optional.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "common/arrays.h"
+#include "splat/splat.h"
+
+namespace {
+
+using namespace avatarkit;
+
+SplatScene scene_of(const Floats& mean, const Floats& covariance, const Floats& color, const Floats& opacity,
+                    const nb::tuple& camera, int height, int width, double dilation) {
+    const auto of = [&](int i) { return nb::cast<float>(camera[i]); };
+    return {mean.data(), covariance.data(), color.data(), opacity.data(), static_cast<int64_t>(mean.shape(0)),
+            of(0), of(1), of(2), of(3), height, width, static_cast<float>(dilation)};
+}
+
+// A frame out of those that are free, which goes back to them with its owner.
+class FrameLease {
+  public:
+    FrameLease() {
+        const std::lock_guard<std::mutex> guard(mutex());
+        if (free().empty()) {
+            frame_ = std::make_unique<SplatFrame>();
+        } else {
+            frame_ = std::move(free().back());
+            free().pop_back();
+        }
+    }
+    ~FrameLease() {
+        const std::lock_guard<std::mutex> guard(mutex());
+        free().push_back(std::move(frame_));
+    }
+    FrameLease(const FrameLease&) = delete;
+    FrameLease& operator=(const FrameLease&) = delete;
+    SplatFrame& operator*() const { return *frame_; }
+
+    // Splats summed over tiles.
+    int64_t entries() const {
+        return frame_->tiles == nullptr ? 0 : frame_->tiles[static_cast<int64_t>(frame_->across) * frame_->down];
+    }
+
+  private:
+    static std::mutex& mutex() {
+        static std::mutex one;
+        return one;
+    }
+    static std::vector<std::unique_ptr<SplatFrame>>& free() {
+        static std::vector<std::unique_ptr<SplatFrame>> frames;
+        return frames;
+    }
+    std::unique_ptr<SplatFrame> frame_;
+};
+
+}  // namespace
+
+void bind_splat(nanobind::module_& m) {
+    nb::class_<FrameLease>(m, "SplatFrame", "Memory of one image of splats, see csrc/splat/splat.h.")
+        .def(nb::init<>())
+        .def_prop_ro("visible", [](const FrameLease& frame) { return (*frame).visible; })
+        .def_prop_ro("entries", &FrameLease::entries, "Splats summed over tiles.");
+    m.def("splat_image", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
+                            nb::tuple camera, double dilation, Floats image) {
+        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, static_cast<int>(image.shape(0)),
+                                          static_cast<int>(image.shape(1)), dilation);
+        nb::gil_scoped_release release;
+        AK_CALL(splat_arrange, scene, *frame);
+        AK_CALL(splat_image, scene, *frame, image.data());
+    });
+    m.def("splat_compose", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
+                              nb::tuple camera, double dilation, std::optional<Floats> floats,
+                              std::optional<Bytes> bytes, Bytes pixels) {
+        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, static_cast<int>(pixels.shape(0)),
+                                          static_cast<int>(pixels.shape(1)), dilation);
+        const SplatBackground background{floats ? floats->data() : nullptr, bytes ? bytes->data() : nullptr};
+        nb::gil_scoped_release release;
+        AK_CALL(splat_arrange, scene, *frame);
+        AK_CALL(splat_compose, scene, *frame, background, pixels.data());
+    }, nb::arg("frame"), nb::arg("mean"), nb::arg("covariance"), nb::arg("color"), nb::arg("opacity"),
+       nb::arg("camera"), nb::arg("dilation"), nb::arg("floats").none(), nb::arg("bytes").none(), nb::arg("pixels"));
+    m.def("splat_backward", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
+                               nb::tuple camera, double dilation, Floats image, Floats grad_image, Floats grad_mean,
+                               Floats grad_covariance, Floats grad_color, Floats grad_opacity) {
+        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, static_cast<int>(image.shape(0)),
+                                          static_cast<int>(image.shape(1)), dilation);
+        nb::gil_scoped_release release;
+        AK_CALL(splat_backward, scene, *frame, image.data(), grad_image.data(), grad_mean.data(),
+                grad_covariance.data(), grad_color.data(), grad_opacity.data());
+    });
+}
