@@ -39,6 +39,16 @@ class Paths:
     folder: Path
 
     @property
+    def photo(self) -> Path:
+        """The photo that is moved first."""
+        return self.folder / "photo.png"
+
+    @property
+    def moved(self) -> Path:
+        """That photo, and what it says."""
+        return self.folder / "photo_talks.mp4"
+
+    @property
     def video(self) -> Path:
         """The film."""
         return self.folder / "person.mp4"
@@ -97,6 +107,8 @@ def run(job: Job, json: bool, quiet: bool) -> None:
     except OSError as error:
         raise AvatarkitError(f"{paths.folder}: cannot be made: {error.strerror}") from error
     summary: dict[str, Any] = {"output": str(paths.folder)}
+    if not job.only_video:
+        summary |= _move(job, paths, quiet)
     summary |= _film(job, paths, quiet)
     if not job.only_video:
         summary |= _learn(job, paths, quiet)
@@ -105,9 +117,25 @@ def run(job: Job, json: bool, quiet: bool) -> None:
         console.emit_json(summary)
         return
     console.note(f"done in {summary['seconds']:.0f} s; look at:", quiet)
-    for path in (paths.side_by_side, paths.picture, paths.sheet, paths.table, paths.video):
+    for path in (paths.moved, paths.side_by_side, paths.picture, paths.sheet, paths.table, paths.video):
         if path.exists():
             console.note(f"  {path}", quiet)
+
+
+def _move(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
+    """A photo talks: scikit-image's portrait of an astronaut (NASA, public domain), from its wheel."""
+    from skimage import data
+
+    from avatarkit.commands import reenactment
+    from avatarkit.files.images import write_image
+
+    console.note("1/7 reenact: a photo talks, without any training", quiet)
+    write_image(paths.photo, data.astronaut())
+    made = reenactment.run(
+        reenactment.Job((paths.photo,), ("talk",), paths.moved, side_by_side=True, threads=job.threads),
+        json=False, quiet=quiet,
+    )  # fmt: skip
+    return {"reenact": made}
 
 
 def _film(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
@@ -119,7 +147,7 @@ def _film(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
     from avatarkit.rendering.performance import performance
     from avatarkit.rendering.subject import DemoSubject
 
-    console.note("1/6 film: the built-in head acts", quiet)
+    console.note("2/7 film: the built-in head acts", quiet)
     head = heads.load("builtin")
     clip = Clip.of(performance("demo", FPS, job.seconds, pivot=[float(c) for c in head.joints[0]]), job.size)
     subject = DemoSubject(head, seed=job.seed)
@@ -145,13 +173,13 @@ def _film(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
 def _learn(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
     from avatarkit.commands import comparison, fitting, playback, segment, track
 
-    console.note("2/6 track: find the head's motion in the film", quiet)
+    console.note("3/7 track: find the head's motion in the film", quiet)
     track.command(paths.video, output=paths.track, quiet=quiet)
     error = _judge(paths)
     _tell(error, quiet)
-    console.note("3/6 segment: cut the head out", quiet)
+    console.note("4/7 segment: cut the head out", quiet)
     segment.command(paths.track, output=paths.segmented, quiet=quiet)
-    console.note("4/6 fit: learn the avatar from the first 90 % of the film", quiet)
+    console.note("5/7 fit: learn the avatar from the first 90 % of the film", quiet)
     options: dict[str, Any] = {"resolution": job.resolution, "minutes": job.minutes, "seed": job.seed}
     if job.threads:
         options["threads"] = job.threads
@@ -160,13 +188,13 @@ def _learn(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
         json=False,
         quiet=quiet,
     )
-    console.note("5/6 render: the avatar acts the film again", quiet)
+    console.note("6/7 render: the avatar acts the film again", quiet)
     playback.run(
         playback.Job(paths.avatar, str(paths.segmented), paths.side_by_side, side_by_side=True, threads=job.threads),
         json=False, quiet=quiet,
     )  # fmt: skip
     _picture(paths)
-    console.note("6/6 eval: measure it on the last 10 %, which it has not seen", quiet)
+    console.note("7/7 eval: measure it on the last 10 %, which it has not seen", quiet)
     judged = comparison.run(
         comparison.Job((paths.avatar,), track=paths.segmented, sheet=paths.sheet, csv=paths.table, threads=job.threads),
         json=False, quiet=quiet,

@@ -58,8 +58,11 @@ class Job:
     device: str = "cpu"
 
 
-def run(job: Job, json: bool, quiet: bool) -> None:
-    """Reenact every source with every driver and print the summary. Raises AvatarkitError where it cannot be done."""
+def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
+    """Reenact every source with every driver; print the summary and return it.
+
+    Raises AvatarkitError where it cannot be done.
+    """
     from avatarkit.commands import console
     from avatarkit.files.streams import output, spooled
     from avatarkit.methods.steering import Steering
@@ -92,22 +95,30 @@ def run(job: Job, json: bool, quiet: bool) -> None:
     )
     summaries: list[dict[str, Any]] = []
     stages: dict[Path, Stage] = {}
+    told: dict[str, None] = {}
     with ExitStack() as stack:
         # standard input can be read once, however many faces it moves
         piped = stack.enter_context(spooled(None)) if casting.STANDARD in cast.drivers else None
         for pair, target in zip(cast.pairs, targets, strict=True):
             source, driver = pair
+            making = time.perf_counter()
             if source not in stages:
                 stages = {source: prepared(job, source, quiet)}
+            making = time.perf_counter() - making
             path = piped if driver == casting.STANDARD and piped is not None else Path(driver or "")
             summary = _reenact(job, stages[source], driver, path, wishes, target.path, began, quiet)
-            summary["output"] = target.name
+            summary |= {"photo_seconds": round(making, 3), "output": target.name}
             if target.chosen or not alone:
                 typer.echo(target.name, err=json)
             summaries.append(summary)
+            told |= dict.fromkeys(getattr(stages[source].avatar, "notes", list)())
             began = time.perf_counter()
+    for line in told:
+        console.note(line, quiet)
+    joined = _joined(summaries)
     if json:
-        console.emit_json(_joined(summaries), targets[0].stdout_free)
+        console.emit_json(joined, targets[0].stdout_free)
+    return joined
 
 
 def _warm_up() -> None:
@@ -138,7 +149,7 @@ def _joined(summaries: list[dict[str, Any]]) -> dict[str, Any]:
             key: round(sum(s[key] * s["frames"] for s in summaries) / frames, 2)
             for key in ("ms_per_frame_render", "ms_per_frame_total")
         },
-        "prepare_seconds": round(sum(s["prepare_seconds"] for s in summaries), 3),
+        **{key: round(sum(s[key] for s in summaries), 3) for key in ("prepare_seconds", "photo_seconds")},
         "held": sum(s["held"] for s in summaries),
         "output": [s["output"] for s in summaries],
         "results": summaries,

@@ -1,4 +1,4 @@
-"""Pictures to look at: every photo moved by every clip, and turntables: ``python tests/benchmarks/sheets_photo.py OUT``.
+"""Every photo moved by every clip, and turntables, to look at: ``python tests/benchmarks/sheets_photo.py OUT``.
 
 ``OUT/photo01_by_person02.jpg``: the photo, then the driver's most telling frames above what becomes of the photo.
 ``OUT/photo01_turntable.jpg``: yaw from -35 to 35 degrees above pitch from -20 to 20. ``OUT/self_person02.jpg``: the
