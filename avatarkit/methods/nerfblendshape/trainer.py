@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
-from avatarkit.data.rays import scene_box, visual_hull
+from avatarkit.data.rays import scene_box
 from avatarkit.data.sampling import Batch, Sampler
 from avatarkit.losses.patch import PatchLoss, as_patches
 from avatarkit.losses.photometric import binary_entropy, l1
 from avatarkit.methods.nerfblendshape.config import Config
 from avatarkit.methods.nerfblendshape.density_grid import (
-    CELLS,
     SWEEPS,
     UPDATE_EVERY,
     DensityGrid,
@@ -27,6 +26,7 @@ from avatarkit.methods.nerfblendshape.density_grid import (
 )
 from avatarkit.methods.nerfblendshape.drivers import Drivers
 from avatarkit.methods.nerfblendshape.field import Field
+from avatarkit.methods.nerfblendshape.hull import possible_cells
 from avatarkit.methods.nerfblendshape.warp import FrameWarps, MeshWarp
 from avatarkit.ops.composite import Composite
 from avatarkit.ops.encode import HashGrid
@@ -99,7 +99,7 @@ class Trainer:
         trainer = cls(
             config, clip, training, drivers, coefficients, sampler, field, tables,
             torch.optim.Adam(list(weights), lr=config.learning_rate_network, betas=BETAS, eps=EPSILON),
-            DensityGrid.create(_hull(clip, some, field), field.step), patch_loss,
+            DensityGrid.create(possible_cells(clip, some, box, config.mesh_hull), field.step), patch_loss,
             torch.empty(0), _probes(coefficients, training, warps), warps,
         )  # fmt: skip
         trainer.blended = tables.blend(trainer._next_coefficients(0))
@@ -237,11 +237,3 @@ def _probes(coefficients: Tensor, training: NDArray[np.int64], warps: FrameWarps
     rows = telling_frames(weights)
     positions = training[rows.numpy()]
     return Probes(weights[rows], lambda index: warps.of((int(positions[index]),)))
-
-
-def _hull(clip: ClipFrames, positions: NDArray[np.int64], field: Field) -> Tensor:
-    """[CELLS^3] bool visual hull, computed at half the grid's resolution."""
-    coarse = visual_hull(clip, positions, field.box, CELLS // 2, agreement=0.3)
-    cube = coarse.reshape(CELLS // 2, CELLS // 2, CELLS // 2)
-    fine = cube.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
-    return torch.from_numpy(np.ascontiguousarray(fine).reshape(-1))

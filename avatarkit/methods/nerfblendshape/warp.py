@@ -51,11 +51,10 @@ class MeshWarp:
     @classmethod
     def of(cls, track: Track, box: SceneBox) -> MeshWarp | None:
         """The warp of a clip's person; None where the track has no expression shapes for its mesh."""
-        shapes = _shapes(track)
+        shapes = person_shapes(track)
         if shapes is None:
             return None
-        motion = 0.3 * np.sqrt(np.square(shapes).sum((0, 2)))
-        moving = motion > MOVING
+        moving = moving_vertices(shapes)
         chosen = np.concatenate(
             [
                 np.flatnonzero(moving)[_spread(track.neutral[moving], CLOSE)],
@@ -85,7 +84,12 @@ class MeshWarp:
         moves = (expression @ self.shapes.reshape(len(self.shapes), -1)).reshape(-1, 3)
         # So much weight has a plane of anchors, CLOSE apart, at the distance REACH.
         still = np.pi / (CLOSE * REACH) ** 2 * self.side**4
-        return warp_volume(self.anchors + moves, moves, self.grid, (SOFTENING / self.side) ** 2, still)
+        volume = warp_volume(self.anchors + moves, moves, self.grid, (SOFTENING / self.side) ** 2, still)
+        # Beyond the grid its faces go on: there nothing moves.
+        volume[[0, -1]] = 0.0
+        volume[:, [0, -1]] = 0.0
+        volume[:, :, [0, -1]] = 0.0
+        return volume
 
     def warp(self, expression: Tensor) -> Warp:
         """Of one image's coefficients [E], for rendering."""
@@ -139,7 +143,7 @@ class FrameWarps:
         return torch.frombuffer(data, dtype=torch.float16).reshape(self._shape).float()
 
 
-def _shapes(track: Track) -> Float | None:
+def person_shapes(track: Track) -> Float | None:
     """[E, V, 3] the person's own shapes, or those of the head model the track was made with."""
     if track.shapes is not None:
         return np.asarray(track.shapes, np.float32)
@@ -152,6 +156,11 @@ def _shapes(track: Track) -> Float | None:
     if len(head) != len(track.neutral) or tuple(head.expression_names) != tuple(track.expression_names):
         return None
     return np.asarray(head.shapes, np.float32)
+
+
+def moving_vertices(shapes: Float) -> NDArray[np.bool_]:
+    """[V] the vertices that expressions ``shapes`` [E, V, 3] (meters) move: the face."""
+    return np.asarray(0.3 * np.sqrt(np.square(shapes).sum((0, 2))) > MOVING)
 
 
 def _spread(points: Float, spacing: float) -> NDArray[np.int64]:
