@@ -106,14 +106,14 @@ void deform(const float* vertices, const int32_t* triangles, const float* invers
         const Lanes l = lanes_at(at, count, nullptr);
         Vec corner[3][3];
         for (int c = 0; c < 3; ++c) {
-            Vec p[3] = {};
+            float p[3][kLanes];
             for (int i = 0; i < kLanes; ++i) {
                 const float* v = vertices + 3 * triangles[3 * l.index(i) + c];
                 for (int x = 0; x < 3; ++x) p[x][i] = v[x];
             }
             for (int x = 0; x < 3; ++x)
-                corner[c][x] = splat(pose[4 * x]) * p[0] + splat(pose[4 * x + 1]) * p[1] +
-                               splat(pose[4 * x + 2]) * p[2] + splat(pose[4 * x + 3]);
+                corner[c][x] = splat(pose[4 * x]) * load(p[0]) + splat(pose[4 * x + 1]) * load(p[1]) +
+                               splat(pose[4 * x + 2]) * load(p[2]) + splat(pose[4 * x + 3]);
         }
         Vec frame[3][3];  // [x][edge, edge, normal]
         for (int x = 0; x < 3; ++x) {
