@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kStripRows = 16;
 constexpr int64_t kRows = kStripRows + 2;  // with one row above and below, so that neighbors are at hand
 constexpr float kFar = -FLT_MAX;
+constexpr float kOpaque = 1.f / 1024;  // share of what lies beneath from which it is not seen
 
 // An edge as seen from inside its triangle; as in csrc/raster it starts at the vertex of the lower index, so that two
 // triangles that share it compute exact negatives of each other: no cracks and no pixel drawn twice.
@@ -39,12 +40,16 @@ struct Reach {
 // vectors can be read and written anywhere.
 struct Strip {
     int64_t pitch;
-    Scratch<float> key, u, v, cover, red, green, blue;  // key: the nearness, kFar where nothing lies
+    Scratch<float> key, u, v, cover;  // key: the nearness, kFar where nothing lies
+    Scratch<float> red, green, blue, clear;  // what is seen so far from above, and how much of what lies beneath
+    int64_t blocks;
+    Scratch<uint8_t> closed;  // [blocks] columns of kLanes in which nothing beneath shows, nor beside them
 
     explicit Strip(int64_t width)
         : pitch((width + kLanes - 1) / kLanes * kLanes + 3 * kLanes),
           key(pitch * kRows), u(pitch * kRows), v(pitch * kRows), cover(pitch * kRows),
-          red(pitch * kRows), green(pitch * kRows), blue(pitch * kRows) {}
+          red(pitch * kRows), green(pitch * kRows), blue(pitch * kRows), clear(pitch * kRows),
+          blocks((width + kLanes - 1) / kLanes), closed(blocks) {}
     int64_t at(int64_t row, int64_t x) const { return row * pitch + kLanes + x; }
 };
 
@@ -94,6 +99,29 @@ struct Bins {
     static int64_t last(const Reach& r, int64_t strips) { return std::min<int64_t>(r.y1 / kStripRows, strips - 1); }
 };
 
+// Empty the strip's picture.
+void begin(Strip& strip) {
+    for (float* plane : {+strip.red, +strip.green, +strip.blue}) std::fill_n(plane, strip.pitch * kRows, 0.f);
+    std::fill_n(+strip.clear, strip.pitch * kRows, 1.f);
+    std::fill_n(+strip.closed, strip.blocks, uint8_t{0});
+}
+
+// Note which blocks of columns are covered wholly; in them, triangles beneath need not be drawn.
+void close_blocks(Strip& strip, int64_t rows, int64_t width) {
+    for (int64_t block = 0; block < strip.blocks; ++block) {
+        const int64_t x = block * kLanes;
+        Vec most{};
+        for (int64_t row = 1; row <= rows; ++row) {
+            const float* clear = strip.clear + strip.at(row, x);
+            if (x > 0) most = larger(most, load(clear - 1));
+            if (x + kLanes < width) most = larger(most, load(clear + 1));
+            most = larger(most, load(clear));
+        }
+        for (int64_t i = width - x; i < kLanes; ++i) most[i] = 0;
+        strip.closed[block] = !any(above(most, splat(kOpaque)));
+    }
+}
+
 // `top`: the frame's row that the strip's first one shows.
 void draw(const Sheet& sheet, int64_t face, int64_t row0, int64_t row1, int64_t top, int64_t width, Strip& strip) {
     const int32_t* corner = sheet.triangles + 3 * face;
@@ -118,6 +146,9 @@ void draw(const Sheet& sheet, int64_t face, int64_t row0, int64_t row1, int64_t 
     const float limit = static_cast<float>(width);
     const int64_t box0 = static_cast<int64_t>(std::max(std::ceil(left - 0.5f), 0.f));
     const int64_t box1 = static_cast<int64_t>(std::min(std::floor(right - 0.5f) + 1, limit));
+    bool hidden = true;
+    for (int64_t block = box0 / kLanes; hidden && block * kLanes < box1; ++block) hidden = strip.closed[block];
+    if (hidden) return;
     // Rows of more than one vector are narrowed to where they cross the triangle, with one pixel of slack.
     const bool wide = box1 - box0 > kLanes;
     float slope[3] = {};
@@ -148,25 +179,27 @@ void draw(const Sheet& sheet, int64_t face, int64_t row0, int64_t row1, int64_t 
             const Vec key = -p[0][2] + w[1] * key1 + w[2] * key2;
             const int64_t at = strip.at(row - top, x);
             const Vec old = load(strip.key + at);
-            const VecInt hit = (w[0] >= edge[0].threshold) & (w[1] >= edge[1].threshold) &
-                               (w[2] >= edge[2].threshold) & (key > old) & (px < limit);
-            store(strip.key + at, select(hit, key, old));
-            store(strip.u + at, select(hit, place[0][0] + w[1] * u1 + w[2] * u2, load(strip.u + at)));
-            store(strip.v + at, select(hit, place[0][1] + w[1] * v1 + w[2] * v2, load(strip.v + at)));
+            Mask hit = at_least(w[0], splat(edge[0].threshold));
+            hit = hit & at_least(w[1], splat(edge[1].threshold)) & at_least(w[2], splat(edge[2].threshold));
+            hit = hit & above(key, old) & above(splat(limit), px);
+            if (!any(hit)) continue;
+            store_where(hit, strip.key + at, key);
+            store_where(hit, strip.u + at, place[0][0] + w[1] * u1 + w[2] * u2);
+            store_where(hit, strip.v + at, place[0][1] + w[1] * v1 + w[2] * v2);
         }
     }
 }
 
 // Share of each pixel that a sheet with a soft outline covers: 2 c - 1 of the share c of its 3 x 3 neighbors that are hit.
-void soften_outline(const Strip& strip, int64_t rows, int64_t width, bool above, bool below) {
+void soften_outline(const Strip& strip, int64_t rows, int64_t width, bool has_upper, bool has_lower) {
     Scratch<float> sums(strip.pitch);
     for (int64_t row = 1; row <= rows; ++row) {
         // Beyond the frame its border goes on.
-        const int64_t up = row == 1 && !above ? row : row - 1, down = row == rows && !below ? row : row + 1;
+        const int64_t up = row == 1 && !has_upper ? row : row - 1, down = row == rows && !has_lower ? row : row + 1;
         for (int64_t x = 0; x < width; x += kLanes) {
             Vec sum{};
             for (const int64_t r : {up, row, down})
-                sum += select(load(strip.key + strip.at(r, x)) > kFar, splat(1.f), Vec{});
+                sum += where(above(load(strip.key + strip.at(r, x)), splat(kFar)), splat(1.f));
             store(sums + kLanes + x, sum);
         }
         sums[kLanes - 1] = sums[kLanes];
@@ -179,61 +212,80 @@ void soften_outline(const Strip& strip, int64_t rows, int64_t width, bool above,
     }
 }
 
-// Lay what a strip shows of a sheet over its colors, and write the trace.
+// Distance of the place that pixels from `x` on in `line` show, as `Trace` has it, 0 to 255.
+void write_still(const Trace& trace, Mask hit, Vec u, Vec v, int64_t line, int64_t x, uint8_t* out, int64_t count) {
+    const Vec dx = u - (counting() + (static_cast<float>(x) + 0.5f)), dy = v - (static_cast<float>(line) + 0.5f);
+    const Vec square = dx * dx + dy * dy;
+    if (any(hit & above(splat(trace.gone * trace.gone), square)))
+        store_bytes(out, where(hit, (trace.gone - root(square)) * (255.f / (trace.gone - trace.near))), count);
+    else
+        std::fill_n(out, count, uint8_t{0});
+}
+
+// Lay what a strip shows of a sheet beneath what was seen so far, and write the trace.
 void blend(const Sheet& sheet, const Trace* trace, Strip& strip, int64_t first, int64_t rows, int64_t width) {
     const Texture texture(sheet.texture, sheet.rows, sheet.columns);
-    const Vec steps = counting();
     for (int64_t row = 1; row <= rows; ++row) {
         const int64_t line = first + row - 1;
         for (int64_t x = 0; x < width; x += kLanes) {
             const int64_t at = strip.at(row, x);
-            const VecInt hit = load(strip.key + at) > kFar;
+            const Mask hit = above(load(strip.key + at), splat(kFar));
             const int64_t pixel = line * width + x, count = std::min<int64_t>(kLanes, width - x);
-            if (!any(hit)) {
-                if (trace != nullptr && trace->still) std::fill_n(trace->still + pixel, count, uint8_t{0});
-                if (trace != nullptr && trace->alpha) std::fill_n(trace->alpha + pixel, count, uint8_t{0});
-                continue;
-            }
-            const Vec u = select(hit, load(strip.u + at), Vec{}), v = select(hit, load(strip.v + at), Vec{});
+            const Vec clear = load(strip.clear + at);
+            const bool seen_here = any(hit & above(clear, splat(kOpaque)));
+            if (trace == nullptr && !seen_here) continue;
+            const Vec u = where(hit, load(strip.u + at)), v = where(hit, load(strip.v + at));
+            if (trace != nullptr && trace->still)
+                write_still(*trace, hit, u, v, line, x, trace->still + pixel, count);
+            const bool wants_alpha = trace != nullptr && trace->alpha;
+            if (!seen_here && !wants_alpha) continue;
             const Color seen = texture.at(u, v);
-            Vec share = select(hit, splat(sheet.opacity), Vec{});
+            if (wants_alpha) store_bytes(trace->alpha + pixel, where(hit, seen.alpha), count);
+            Vec share = where(hit, sheet.opacity * clear);
             if (sheet.soft) share *= load(strip.cover + at);
-            const Vec kept = 1.f - share * seen.alpha * (1.f / 255.f);
-            store(strip.red + at, load(strip.red + at) * kept + share * seen.red);
-            store(strip.green + at, load(strip.green + at) * kept + share * seen.green);
-            store(strip.blue + at, load(strip.blue + at) * kept + share * seen.blue);
-            if (trace == nullptr) continue;
-            if (trace->still) {
-                const Vec dx = u - (steps + (static_cast<float>(x) + 0.5f)), dy = v - (static_cast<float>(line) + 0.5f);
-                const Vec away = root(dx * dx + dy * dy);
-                const Vec still = (trace->gone - away) * (255.f / (trace->gone - trace->near));
-                store_bytes(trace->still + pixel, select(hit, still, Vec{}), count);
-            }
-            if (trace->alpha) store_bytes(trace->alpha + pixel, select(hit, seen.alpha, Vec{}), count);
+            store(strip.red + at, load(strip.red + at) + share * seen.red);
+            store(strip.green + at, load(strip.green + at) + share * seen.green);
+            store(strip.blue + at, load(strip.blue + at) + share * seen.blue);
+            store(strip.clear + at, clear - share * seen.alpha * (1.f / 255.f));
         }
     }
 }
 
+// What a strip shows over the plate, to the frame.
+void finish(const uint8_t* plate, const Strip& strip, int64_t first, int64_t rows, int64_t width, uint8_t* out) {
+    for (int64_t row = 1; row <= rows; ++row)
+        for (int64_t x = 0; x < width; x += kLanes) {
+            const int64_t at = strip.at(row, x), pixel = (first + row - 1) * width + x;
+            const int64_t count = std::min<int64_t>(kLanes, width - x);
+            const Color behind = unpacked(load_pixels(plate + 4 * pixel, count));
+            const Vec clear = load(strip.clear + at);
+            store_rgb(out + 3 * pixel, load(strip.red + at) + clear * behind.red,
+                      load(strip.green + at) + clear * behind.green, load(strip.blue + at) + clear * behind.blue, count);
+        }
+}
+
 // Pixels whose neighbor to a side, above or below comes from elsewhere in the texture, appended to `found`.
-void find_folds(float fold, const Strip& strip, int64_t first, int64_t rows, int64_t width, bool above, bool below,
+void find_folds(float fold, const Strip& strip, int64_t first, int64_t rows, int64_t width, bool has_upper, bool has_lower,
                 std::vector<int64_t>& found) {
     for (int64_t row = 1; row <= rows; ++row) {
         const float* u = strip.u + strip.at(row, 0);
         const float* key = strip.key + strip.at(row, 0);
         for (int64_t x = 0; x < width; x += kLanes) {
             const Vec here = load(u + x);
-            VecInt jump{};
+            const Mask hit = above(load(key + x), splat(kFar));
+            Mask jump{};
             const auto look = [&](int64_t step) {
                 const Vec apart = here - load(u + x + step);
-                jump |= ((apart > fold) | (apart < -fold)) & (load(key + x) > kFar) & (load(key + x + step) > kFar);
+                const Mask far = above(apart, splat(fold)) | above(splat(-fold), apart);
+                jump = jump | (far & hit & above(load(key + x + step), splat(kFar)));
             };
             look(-1);
             look(1);
-            if (row > 1 || above) look(-strip.pitch);
-            if (row < rows || below) look(strip.pitch);
+            if (row > 1 || has_upper) look(-strip.pitch);
+            if (row < rows || has_lower) look(strip.pitch);
             if (!any(jump)) continue;
             for (int64_t i = 0; i < std::min<int64_t>(kLanes, width - x); ++i)
-                if (jump[i]) found.push_back((first + row - 1) * width + x + i);
+                if (marked(jump, i)) found.push_back((first + row - 1) * width + x + i);
         }
     }
 }
@@ -274,39 +326,28 @@ void compose_layers(const uint8_t* plate, int64_t height, int64_t width, const s
 #pragma omp for schedule(dynamic)
         for (int64_t s = 0; s < strips; ++s) {
             const int64_t first = s * kStripRows, rows = std::min(kStripRows, height - first);
-            const bool above = first > 0, below = first + rows < height;
-            for (int64_t row = 1; row <= rows; ++row)
-                for (int64_t x = 0; x < width; x += kLanes) {
-                    const int64_t at = strip.at(row, x);
-                    const Color color =
-                        unpacked(load_pixels(plate + 4 * ((first + row - 1) * width + x), std::min<int64_t>(kLanes, width - x)));
-                    store(strip.red + at, color.red);
-                    store(strip.green + at, color.green);
-                    store(strip.blue + at, color.blue);
-                }
-            for (size_t i = 0; i < sheets.size(); ++i) {
+            const bool has_upper = first > 0, has_lower = first + rows < height;
+            begin(strip);
+            for (size_t i = sheets.size(); i-- > 0;) {  // from above, so that what is hidden costs little
                 const Bins& sorted = bins[i];
                 const bool traced = static_cast<int64_t>(i) == trace.sheet;
                 const bool touched = sorted.offset[s] < sorted.offset[s + 1];
                 if (!touched && !traced) continue;
-                std::fill_n(static_cast<float*>(strip.key), strip.pitch * kRows, kFar);
+                if (traced) std::fill_n(+strip.closed, strip.blocks, uint8_t{0});  // the trace is of hidden parts, too
+                std::fill_n(+strip.key, strip.pitch * kRows, kFar);
                 for (int64_t j = sorted.offset[s]; j < sorted.offset[s + 1]; ++j) {
                     const int32_t face = sorted.faces[j];
                     const Reach& r = sorted.reaches[face];
                     draw(sheets[i], face, std::max<int64_t>(r.y0, first - 1), std::min<int64_t>(r.y1, first + rows + 1),
                          first - 1, width, strip);
                 }
-                if (sheets[i].soft) soften_outline(strip, rows, width, above, below);
+                if (sheets[i].soft) soften_outline(strip, rows, width, has_upper, has_lower);
                 blend(sheets[i], traced ? &trace : nullptr, strip, first, rows, width);
                 if (sheets[i].fold > 0)
-                    find_folds(sheets[i].fold, strip, first, rows, width, above, below, folds[s]);
+                    find_folds(sheets[i].fold, strip, first, rows, width, has_upper, has_lower, folds[s]);
+                if (i > 0) close_blocks(strip, rows, width);
             }
-            for (int64_t row = 1; row <= rows; ++row)
-                for (int64_t x = 0; x < width; x += kLanes) {
-                    const int64_t at = strip.at(row, x);
-                    store_rgb(out + 3 * ((first + row - 1) * width + x), load(strip.red + at), load(strip.green + at),
-                              load(strip.blue + at), std::min<int64_t>(kLanes, width - x));
-                }
+            finish(plate, strip, first, rows, width, out);
         }
     }
     std::vector<int64_t> all;
@@ -321,7 +362,7 @@ void restore_lost(uint8_t* image, const int16_t* lost, const uint8_t* still, int
         for (int64_t x = 0; x < width; x += kLanes) {
             const int64_t pixel = row * width + x, count = std::min<int64_t>(kLanes, width - x);
             const Vec share = load_bytes(still + pixel, count) * (1.f / 255.f);
-            if (!any(share > 0.f)) continue;
+            if (!any(above(share, Vec{}))) continue;
             const Color color = load_rgb(image + 3 * pixel, count);
             store_rgb(image + 3 * pixel, color.red + share * load_shorts(lost + pixel, count),
                       color.green + share * load_shorts(lost + pixels + pixel, count),

@@ -19,10 +19,21 @@ inline Vec counting() {
 inline Vec to_float(VecInt v) { return __builtin_convertvector(v, Vec); }
 inline VecInt to_int(Vec v) { return __builtin_convertvector(v, VecInt); }  // towards zero
 
-inline bool any(VecInt mask) {
+// Which of the lanes are meant.
 #ifdef AK_AVX512
-    return _mm512_movepi32_mask((__m512i)mask) != 0;
-#elif defined(__AVX2__)
+typedef __mmask16 Mask;
+inline Mask above(Vec a, Vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
+inline Mask at_least(Vec a, Vec b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
+inline bool any(Mask mask) { return mask != 0; }
+inline bool marked(Mask mask, int64_t lane) { return mask >> lane & 1; }
+inline Vec where(Mask mask, Vec v) { return (Vec)_mm512_maskz_mov_ps(mask, (__m512)v); }
+inline void store_where(Mask mask, float* p, Vec v) { _mm512_mask_storeu_ps(p, mask, (__m512)v); }
+#else
+typedef VecInt Mask;
+inline Mask above(Vec a, Vec b) { return a > b; }
+inline Mask at_least(Vec a, Vec b) { return a >= b; }
+inline bool any(Mask mask) {
+#ifdef __AVX2__
     return _mm256_movemask_ps((__m256)mask) != 0;
 #else
     int32_t all = 0;
@@ -30,6 +41,10 @@ inline bool any(VecInt mask) {
     return all != 0;
 #endif
 }
+inline bool marked(Mask mask, int64_t lane) { return mask[lane] != 0; }
+inline Vec where(Mask mask, Vec v) { return (Vec)(mask & (VecInt)v); }
+inline void store_where(Mask mask, float* p, Vec v) { store(p, select(mask, v, load(p))); }
+#endif
 
 inline VecInt gather(const uint8_t* base, VecInt index) {
 #ifdef AK_AVX512
@@ -83,8 +98,20 @@ inline void store_bytes(uint8_t* p, Vec v, int64_t count) {
         std::memcpy(p, &bytes, count);
 }
 
+#ifdef AK_AVX512
+// Where the three words of four pixels' bytes go, in each quarter of a vector.
+inline __m512i spread_rgb() { return _mm512_setr_epi32(0, 1, 2, 12, 3, 4, 5, 12, 6, 7, 8, 12, 9, 10, 11, 12); }
+#endif
+
 // [count, 3] bytes.
 inline Color load_rgb(const uint8_t* p, int64_t count) {
+#ifdef AK_AVX512
+    if (count == kLanes) {
+        const __m512i bytes = _mm512_permutexvar_epi32(spread_rgb(), _mm512_maskz_loadu_epi32(0x0fff, p));
+        const __m512i spread = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1));
+        return unpacked((VecInt)_mm512_shuffle_epi8(bytes, spread));
+    }
+#endif
     uint8_t bytes[3 * kLanes + 16];
     if (count == kLanes)
         std::memcpy(bytes, p, 3 * kLanes);
@@ -112,6 +139,15 @@ inline Color load_rgb(const uint8_t* p, int64_t count) {
 
 inline void store_rgb(uint8_t* p, Vec red, Vec green, Vec blue, int64_t count) {
     const VecInt rgb = to_levels(red) | (to_levels(green) << 8) | (to_levels(blue) << 16);
+#ifdef AK_AVX512
+    if (count == kLanes) {
+        const __m512i close = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+        const __m512i joined = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+        const __m512i bytes = _mm512_permutexvar_epi32(joined, _mm512_shuffle_epi8((__m512i)rgb, close));
+        _mm512_mask_storeu_epi32(p, 0x0fff, bytes);
+        return;
+    }
+#endif
     uint8_t bytes[3 * kLanes + 16];
 #ifdef __AVX2__
     const __m128i close = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
@@ -148,8 +184,11 @@ class Texture {
         row = row < most_y_ ? row : most_y_ + VecInt{};
         const Vec fx = x - to_float(column), fy = y - to_float(row);
         const VecInt index = row * columns_ + column;
-        const Color a = unpacked(gather(texels_, index)), b = unpacked(gather(texels_, index + right_));
-        const Color c = unpacked(gather(texels_, index + down_)), d = unpacked(gather(texels_, index + down_ + right_));
+        VecInt upper_left, upper_right, lower_left, lower_right;
+        gather_pair(index, upper_left, upper_right);
+        gather_pair(index + down_, lower_left, lower_right);
+        const Color a = unpacked(upper_left), b = unpacked(upper_right);
+        const Color c = unpacked(lower_left), d = unpacked(lower_right);
         const auto mixed = [&](Vec p, Vec q, Vec r, Vec s) {
             const Vec upper = p + fx * (q - p), lower = r + fx * (s - r);
             return upper + fy * (lower - upper);
@@ -159,6 +198,23 @@ class Texture {
     }
 
   private:
+    // The texels at `index` and to their right.
+    void gather_pair(VecInt index, VecInt& left, VecInt& right) const {
+#ifdef AK_AVX512
+        if (right_ == 1) {  // both lie in one row: half as many loads, of eight bytes
+            const auto lower = _mm512_castsi512_si256((__m512i)index);
+            const auto upper = _mm512_extracti64x4_epi64((__m512i)index, 1);
+            const __m512i first = _mm512_i32gather_epi64(lower, texels_, 4), second = _mm512_i32gather_epi64(upper, texels_, 4);
+            const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            left = (VecInt)_mm512_permutex2var_epi32(first, even, second);
+            right = (VecInt)_mm512_permutex2var_epi32(first, _mm512_add_epi32(even, _mm512_set1_epi32(1)), second);
+            return;
+        }
+#endif
+        left = gather(texels_, index);
+        right = gather(texels_, index + right_);
+    }
+
     const uint8_t* texels_;
     int32_t columns_, right_, down_;
     float last_x_, last_y_;
