@@ -23,6 +23,7 @@ from avatarkit.methods.driving import neutral_drive
 from avatarkit.methods.photo import draw, mesh, warp
 from avatarkit.methods.photo.depth import front_surface, outer_depth, relative_pixels
 from avatarkit.methods.photo.eyes import Eye
+from avatarkit.methods.photo.lids import Lid
 from avatarkit.methods.photo.mouth import Mouth
 from avatarkit.methods.photo.prepare import Layers, layers
 from avatarkit.methods.photo.transfer import Motion, Options, Posed, Rig
@@ -62,6 +63,7 @@ class PhotoAvatar:
         self.warp = warp.solve(self.mesh, self.depth, step)
         self.canvas = draw.Canvas(self.mesh, parts)
         self.eyes = [Eye(parts.photo, points, eye) for eye in (0, 1)]
+        self.lids = [Lid(parts.photo, points, eye) for eye in (0, 1)]
         self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] == "generic")
         self.chin = points[152]
 
@@ -135,6 +137,8 @@ class PhotoAvatar:
         made = self.canvas.drawn(points, self.underlay.laid(posed.head, posed.turn, chin), alone=alone)
         for eye in self.eyes:
             eye.draw(made.image, posed.landmarks)
+        for lid in self.lids:
+            lid.draw(made.image, posed.landmarks)
         self.mouth.draw(made.image, posed.landmarks, posed.head)
         return made
 

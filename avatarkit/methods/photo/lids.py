@@ -1,0 +1,129 @@
+"""Upper lids that come down: skin where a photo of an open eye has none, and lashes along its edge."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.data.plate import pull_push
+from avatarkit.methods.photo.patches import BITS, Image, Region, blend, polygon_mask, region, seen_through
+from avatarkit.methods.photo.rules import LIDS, eye_axes
+from avatarkit.methods.photo.warp import smoothstep
+
+Array = NDArray[np.float64]
+Float = NDArray[np.float32]
+
+BEGIN, WHOLE = 0.15, 0.55
+"""Share of its own aperture by which an eye closes before new skin shows, and at which it is opaque."""
+MEET = 0.35
+"""Share of the aperture from which the lid reaches on to the lower margin, so that no sliver of the eye stays."""
+LINE, FRINGE, DARK = 0.028, 0.085, 0.8
+"""Thickness of the line of lashes and length of their fringe in eye widths, and how opaque the line is."""
+
+
+class Lid:
+    """The skin of one upper lid as it looks when the eye is closed."""
+
+    def __init__(self, photo: Image, landmarks: Array, eye: int) -> None:
+        """``photo`` [H, W, 3], its ``landmarks`` [478, 3], ``eye`` 0 (right) or 1 (left)."""
+        upper, lower, above, _ = LIDS[eye]
+        self.eye = eye
+        self.upper, self.lower = np.array(upper), np.array(lower)
+        self.crease = np.array([upper[0], *above, upper[-1]])
+        middle, along, _ = eye_axes(landmarks, eye)
+        self.size = max(float(np.linalg.norm(along)), 2.0)
+        self.aperture = max(self._aperture(landmarks), 1e-3)
+        reach = round(0.9 * self.size) + 2
+        origin = np.floor(middle).astype(int) - reach
+        rows = np.clip(np.arange(origin[1], origin[1] + 2 * reach), 0, photo.shape[0] - 1)
+        columns = np.clip(np.arange(origin[0], origin[0] + 2 * reach), 0, photo.shape[1] - 1)
+        patch = np.ascontiguousarray(photo[rows[:, None], columns]).astype(np.float32)
+        loop = landmarks[np.concatenate([upper, lower[-2:0:-1]]), :2] - origin
+        inside = polygon_mask(loop, 2 * reach, 2 * reach).astype(np.uint8)
+        # Lashes stand out of the loop, most of them upwards: their color is the eye's, not the skin's.
+        up, down = max(2, round(0.16 * self.size)), max(1, round(0.07 * self.size))
+        kernel = np.ones((up + down + 1, 2 * down + 1), np.uint8)
+        hidden = cv2.dilate(inside, kernel, anchor=(down, down))
+        self.skin = np.asarray(pull_push(patch, (1 - hidden).astype(np.float32)), np.float32)
+        rim = (cv2.dilate(inside, np.ones((3, 3), np.uint8)) > 0) & (
+            cv2.erode(inside, np.ones((3, 3), np.uint8)) == 0
+        )
+        dark = np.percentile(patch[rim], 10, axis=0) if rim.any() else np.full(3, 40.0)
+        self.lash = np.asarray(np.minimum(dark, 0.45 * np.median(self.skin, (0, 1))), np.float32)
+        self.rest = np.vstack([self._axes(landmarks), [0, 0, 1]])
+        self.back = np.linalg.inv(self.rest)[:2]
+        self.back[:, 2] -= origin
+
+    def closing(self, landmarks: Array) -> float:
+        """0 where the eye of ``landmarks`` [478, 3] is as open as in the photo, 1 where it is shut."""
+        return float(np.clip(1 - self._aperture(landmarks) / self.aperture, 0, 1))
+
+    def draw(self, frame: Image, landmarks: Array) -> None:
+        """Draw into ``frame`` [H, W, 3] where ``landmarks`` [478, 3] have the lid lower than the photo has it."""
+        closed = self.closing(landmarks)
+        share = float(smoothstep(np.asarray((closed - BEGIN) / (WHOLE - BEGIN))))
+        if share <= 0:
+            return
+        margin = landmarks[self.upper, :2]
+        meeting = float(smoothstep(np.asarray((closed - 1 + MEET) / (MEET - 0.1))))
+        edge = margin + meeting * (landmarks[self.lower, :2] - margin)
+        crease = landmarks[self.crease, :2]
+        part = region(np.concatenate([crease, edge[::-1]]), frame.shape[0], frame.shape[1], soft=max(0.7, 0.025 * self.size))
+        if part is None:
+            return
+        axes = self._axes(landmarks)
+        color = seen_through(self.skin, self.back @ np.vstack([axes, [0, 0, 1]]), part)
+        blend(frame, part, color, np.asarray(share * part.mask * _below(part, axes, crease, edge)))
+        self._lashes(frame, edge, share)
+
+    def _lashes(self, frame: Image, edge: Array, share: float) -> None:
+        """A dark line along ``edge`` [9, 2] with a fringe below it that thins out."""
+        size = float(np.linalg.norm(edge[-1] - edge[0]))
+        length = max(2, round(FRINGE * size))
+        low = np.floor(edge.min(0)).astype(int) - 4
+        high = np.ceil(edge.max(0)).astype(int) + 5 + length
+        left, top = max(int(low[0]), 0), max(int(low[1]), 0)
+        right, bottom = min(int(high[0]), frame.shape[1]), min(int(high[1]), frame.shape[0])
+        if right - left < 2 or bottom - top < 2:
+            return
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        fixed = np.round((edge - (left + 0.5, top + 0.5)) * (1 << BITS)).astype(np.int32)
+        cv2.polylines(mask, [fixed], False, 255, max(1, round(LINE * size)), cv2.LINE_AA, BITS)
+        line = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.6)
+        hair = line.copy()
+        for step in range(1, length + 1):
+            hair[step:] = np.maximum(hair[step:], line[:-step] * np.float32(0.5 * (1 - step / (length + 1)) ** 1.5))
+        # Lashes are thick in the outer two thirds; at the inner corner there are none.
+        at = np.arange(left, right, dtype=np.float32) + 0.5
+        along = np.clip((at - edge[0, 0]) / (edge[-1, 0] - edge[0, 0] or 1.0), 0, 1)
+        taper = (1 - 0.75 * smoothstep((along - 0.55) / 0.45)).astype(np.float32)
+        place = Region(left, top, hair * taper)
+        color = np.broadcast_to(self.lash, (*mask.shape, 3))
+        blend(frame, place, color, np.asarray(DARK * share * place.mask))
+
+    def _aperture(self, landmarks: Array) -> float:
+        """Mean distance of the margins in eye widths."""
+        _, along, across = eye_axes(landmarks, self.eye)
+        apart = landmarks[self.lower[2:7], :2] - landmarks[self.upper[2:7], :2]
+        return float((apart @ across).mean() / max(float(along @ along), 1e-9))
+
+    def _axes(self, landmarks: Array) -> Array:
+        """[2, 3] from pixels to coordinates of the eye, in eye widths."""
+        middle, along, across = eye_axes(landmarks, self.eye)
+        linear = np.linalg.inv(np.column_stack([along, across]))
+        return np.column_stack([linear, -linear @ middle])
+
+
+def _below(part: Region, axes: Array, crease: Array, edge: Array) -> Float:
+    """[h, w] 1 near the lid's ``edge``, fading out towards its ``crease`` (polylines [9, 2], corner to corner)."""
+    x, y = part.grid()
+    a = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2]
+    b = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2]
+    lines = []
+    for line in (crease, edge):
+        own = line @ axes[:, :2].T + axes[:, 2]
+        order = np.argsort(own[:, 0])
+        lines.append(np.interp(a.ravel(), own[order, 0], own[order, 1]).reshape(a.shape))
+    up = (lines[1] - b) / np.maximum(lines[1] - lines[0], 1e-3)
+    return smoothstep((1 - up) / 0.7).astype(np.float32)
