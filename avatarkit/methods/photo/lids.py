@@ -69,7 +69,12 @@ class Lid:
         meeting = float(smoothstep(np.asarray((closed - 1 + MEET) / (MEET - 0.1))))
         edge = margin + meeting * (landmarks[self.lower, :2] - margin)
         crease = landmarks[self.crease, :2]
-        part = region(np.concatenate([crease, edge[::-1]]), frame.shape[0], frame.shape[1], soft=max(0.7, 0.025 * self.size))
+        part = region(
+            np.concatenate([crease, edge[::-1]]),
+            frame.shape[0],
+            frame.shape[1],
+            soft=max(0.7, 0.025 * self.size),
+        )
         if part is None:
             return
         axes = self._axes(landmarks)
@@ -93,7 +98,9 @@ class Lid:
         line = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.6)
         hair = line.copy()
         for step in range(1, length + 1):
-            hair[step:] = np.maximum(hair[step:], line[:-step] * np.float32(0.5 * (1 - step / (length + 1)) ** 1.5))
+            hair[step:] = np.maximum(
+                hair[step:], line[:-step] * np.float32(0.5 * (1 - step / (length + 1)) ** 1.5)
+            )
         # Lashes are thick in the outer two thirds; at the inner corner there are none.
         at = np.arange(left, right, dtype=np.float32) + 0.5
         along = np.clip((at - edge[0, 0]) / (edge[-1, 0] - edge[0, 0] or 1.0), 0, 1)

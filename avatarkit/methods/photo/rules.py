@@ -39,6 +39,10 @@ LOWER_ROWS = ((95, 88, 178, 87, 14, 317, 402, 318, 324), (96, 89, 179, 86, 15, 3
 ROW_SHARE = (1.0, 0.8, 0.6, 0.4)
 
 
+WIDEN = 0.4
+"""Share by which a change of the mouth's width is exaggerated: a stretched picture reads as less than it is."""
+
+
 @dataclass(frozen=True)
 class Face:
     """Measures of one face in its own axes (any unit): what the rules compare."""
@@ -130,6 +134,18 @@ def lips(
     for rows, sign in ((UPPER_ROWS, -0.4), (LOWER_ROWS, 0.6)):
         for row, part in zip(rows, ROW_SHARE, strict=True):
             result[np.array(row), 1] += sign * part * missing[1:-1]
+    return result
+
+
+def widened(points: Array, rest: Array) -> Array:
+    """``points`` [478, 3] whose mouth changes its width by ``WIDEN`` more than from ``rest`` [478, 3] (face axes)."""
+    right, left = rest[marks.MOUTH_CORNER_RIGHT], rest[marks.MOUTH_CORNER_LEFT]
+    half = max(float(left[0] - right[0]) / 2, 1e-9)
+    grown = points[marks.MOUTH_CORNER_LEFT, 0] - points[marks.MOUTH_CORNER_RIGHT, 0] - 2 * half
+    across, down = ((rest[: marks.MESH, :2] - (left[:2] + right[:2]) / 2) / half).T
+    away = np.hypot(np.maximum(np.abs(across) - 1, 0), np.maximum(np.abs(down) - 0.45, 0))
+    result = points.copy()
+    result[: marks.MESH, 0] += WIDEN * grown / 2 * np.clip(across, -1, 1) * np.exp(-((away / 0.5) ** 2))
     return result
 
 

@@ -101,6 +101,7 @@ class Rig:
         points[marks.MESH :] = self.own[marks.MESH :]
         measured = rules.measured(own)
         if "lips" in options.parts:
+            points = rules.widened(points, self.own)
             points = rules.lips(
                 points, self.face, motion.face, measured, self.jaw, float(scale[1]), options.expression_scale
             )
