@@ -33,6 +33,8 @@ def cast(inputs: Sequence[Path], drivers: Sequence[str], still: bool) -> Cast:
     what it holds, unless it was named as a driver. Without any driver a piped-in one is taken, or none for a
     ``still``. Raises UsageError where no source or no driver is named, AvatarkitError where a file is missing.
     """
+    from avatarkit.files.images import SUFFIXES
+
     sources: list[Path] = []
     found: list[str] = list(drivers)
     for path in inputs:
@@ -44,6 +46,8 @@ def cast(inputs: Sequence[Path], drivers: Sequence[str], still: bool) -> Cast:
             found += [str(clip) for clip in clips]
         elif is_source(path):
             sources.append(path)
+        elif path.suffix.lower() in (*SUFFIXES, ".safetensors"):
+            raise AvatarkitError(f"{path}: neither a picture nor an avatar, whatever its name says")
         else:
             found.append(str(path))
     for driver in drivers:
