@@ -64,6 +64,8 @@ class Posed:
     """of the rigid head, photo pixels to photo pixels."""
     turn: float
     """angle of the head's turn, radians."""
+    held: float = 0.0
+    """of what was asked for, radians that the head is held back because more would not look right."""
 
 
 class Rig:
@@ -87,9 +89,9 @@ class Rig:
         still = moved.undone(now)
         own = motion.frame.undone(still)
         points = self.expressed(own, motion)
-        head = self._head(moved, motion)
+        head, held = self._head(moved, motion)
         turn = float(np.arccos(np.clip((np.trace(head.rotation) - 1) / 2, -1, 1)))
-        return Posed(head.applied(self.frame.applied(points)), head, turn)
+        return Posed(head.applied(self.frame.applied(points)), head, turn, held)
 
     def expressed(self, own: Array, motion: Motion) -> Array:
         """[478, 3] the photo's face in its own axes with the expression of the driver's ``own`` [478, 3]."""
@@ -115,21 +117,23 @@ class Rig:
         """The photo's face over the driver's, in pixels."""
         return self.frame.scale / motion.frame.scale
 
-    def _head(self, moved: Similarity, motion: Motion) -> Similarity:
+    def _head(self, moved: Similarity, motion: Motion) -> tuple[Similarity, float]:
+        """The photo's head in the driver's pose, and by how many radians its turn is held back."""
         from scipy.spatial.transform import Rotation
 
         options = motion.options
         if "pose" not in options.parts:
-            return Similarity(1.0, np.eye(3), np.zeros(3))
-        turn = options.pose_scale * Rotation.from_matrix(moved.rotation).as_rotvec()
-        turn = soft_clamp(turn, LIMITS[0], LIMITS[1], np.full(3, MARGIN))
+            return Similarity(1.0, np.eye(3), np.zeros(3)), 0.0
+        asked = options.pose_scale * Rotation.from_matrix(moved.rotation).as_rotvec()
+        turn = soft_clamp(asked, LIMITS[0], LIMITS[1], np.full(3, MARGIN))
         rotation = Rotation.from_rotvec(turn).as_matrix()
         scale = float(np.clip(moved.scale**options.pose_scale, 0.6, 1.6))
         stable = list(marks.STABLE)
         before = motion.neutral[stable].mean(0)
         size = self.size_against(motion)
         travel = options.pose_scale * size * (moved.applied(before) - before)
-        return Similarity(scale, rotation, self.center + travel - scale * rotation @ self.center)
+        held = float(np.linalg.norm(asked - turn))
+        return Similarity(scale, rotation, self.center + travel - scale * rotation @ self.center), held
 
     @staticmethod
     def _taken(parts: tuple[str, ...]) -> Array:
