@@ -6,13 +6,11 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.heads import landmarks as marks
@@ -26,11 +24,14 @@ from avatarkit.methods.photo.eyes import Eye
 from avatarkit.methods.photo.lids import Lid
 from avatarkit.methods.photo.mouth import Mouth
 from avatarkit.methods.photo.prepare import Layers, layers
-from avatarkit.methods.photo.transfer import Motion, Options, Posed, Rig
+from avatarkit.methods.photo.transfer import LIMITS, Motion, Options, Posed, Rig
 from avatarkit.methods.photo.underlay import Underlay
 from avatarkit.methods.registry import Drive, Frame
 from avatarkit.ops.layers import Composed, restore
 from avatarkit.rendering.camera import Camera
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -38,6 +39,9 @@ Image = NDArray[np.uint8]
 FLIP = np.array([1.0, -1.0, -1.0])
 PIVOT = 0.6
 """Share of the chin's rigid motion that the torso takes over where nothing tracks it."""
+
+HELD = float(np.radians(2.0))
+"""Turn held back from which the user is told."""
 
 
 class PhotoAvatar:
@@ -66,6 +70,8 @@ class PhotoAvatar:
         self.lids = [Lid(parts.photo, points, eye) for eye in (0, 1)]
         self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] == "generic")
         self.chin = points[152]
+        self.held_back = 0
+        """frames drawn so far whose turn was held back."""
 
     # Driving -------------------------------------------------------------------------------------------
 
@@ -91,9 +97,21 @@ class PhotoAvatar:
     def frame(self, drive: Drive, motion: Motion | None = None) -> Image:
         """[H, W, 3] the whole frame: person and background."""
         motion = motion or self.own_motion
-        made = self._layered(self.posed(drive, motion), drive, motion)
+        posed = self.posed(drive, motion)
+        self.held_back += posed.held > HELD
+        made = self._layered(posed, drive, motion)
         restore(made.image, self.lost, made.still)
         return made.image
+
+    def notes(self) -> list[str]:
+        """What the viewer of the frames drawn so far should know, one line each."""
+        if not self.held_back:
+            return []
+        down, yaw, roll = np.degrees(LIMITS[1]).round().astype(int)
+        return [
+            f"{self.held_back} frames turn the head further than one photo can show: held back near "
+            f"{yaw} degrees of yaw, {down} of pitch, {roll} of roll"
+        ]
 
     def before(self, change: Callable[[Image], Image]) -> PhotoAvatar:
         """The same avatar with the background [H, W, 3] that ``change`` makes of its own."""
@@ -199,6 +217,8 @@ class PhotoAvatar:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and header of the avatar file; pictures as PNG bytes."""
+        import torch
+
         matte = (self.layers.alpha * 255).round().astype(np.uint8)
         tensors = {
             "photo": _png(self.layers.photo), "matte": _png(matte), "plate": _png(self.layers.plate),
@@ -242,6 +262,8 @@ def _carried(torso: NDArray[np.floating], chin: Array, own: Array, size: float) 
 
 
 def _png(image: Image) -> Tensor:
+    import torch
+
     good, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
     assert good
     return torch.from_numpy(np.asarray(data, np.uint8).reshape(-1).copy())
