@@ -22,7 +22,9 @@ from avatarkit.losses.patch import structure
 from avatarkit.methods import registry
 from avatarkit.methods.nerfblendshape import checkpoint, config
 from avatarkit.methods.nerfblendshape.best import Best
+from avatarkit.methods.nerfblendshape.density_grid import CELLS
 from avatarkit.methods.nerfblendshape.drivers import Components, Drivers
+from avatarkit.methods.nerfblendshape.hull import COLUMNS, mesh_front, possible_cells
 from avatarkit.methods.nerfblendshape.trainer import Trainer
 from avatarkit.methods.nerfblendshape.warp import MeshWarp
 from avatarkit.methods.registry import Drive, Subject
@@ -85,6 +87,42 @@ def test_a_track_without_shapes_uses_those_of_its_head_or_none() -> None:
     assert own is not None and borrowed is not None
     assert torch.equal(own.shapes, borrowed.shapes)
     assert MeshWarp.of(_track_of(head.vertices[:100], None), BOX) is None
+
+
+def test_nothing_is_in_front_of_the_face(person: tuple[Track, Path]) -> None:
+    track, folder = person
+    front = mesh_front(track, BOX)
+    assert front is not None
+
+    def allowed(x: float, y: float) -> float:
+        """Meters in front of the head's center plane."""
+        column, row, _ = np.floor(BOX.to_unit(np.array([x, y, 0.0])) * COLUMNS).astype(int)
+        return float(BOX.from_unit(np.full(3, front[row, column]))[2])
+
+    tip = synthetic.CENTER[2] + synthetic.RADII[2]
+    assert tip < allowed(0.0, -0.02) < tip + 0.04  # 35 mm: the middle of this face does not move
+    assert allowed(0.0, -0.02) > allowed(0.07, -0.02)  # the sides are further back
+    head = heads.load()
+    own = _track_of(head.vertices, None)
+    face = mesh_front(own, BOX)
+    assert face is not None
+    nose = head.vertices[head.landmarks[1]]
+    column, row, _ = np.floor(BOX.to_unit(nose) * COLUMNS).astype(int)
+    ahead = float(BOX.from_unit(np.full(3, face[row, column]))[2]) - nose[2]
+    assert 0 < ahead < 0.025
+    assert mesh_front(replace(track, neutral=np.zeros((468, 3), np.float32)), BOX) is None
+    with ClipFrames(track, folder, 64) as clip:
+        positions = np.arange(0, 36, 4)
+        free = possible_cells(clip, positions, BOX, mesh=False)
+        bound = possible_cells(clip, positions, BOX, mesh=True)
+    assert not (bound & ~free).any()
+    cells = bound.reshape(CELLS, CELLS, CELLS)  # z, y, x
+    highest = int(cells.any(2).any(1).nonzero().max())
+    assert tip < float(BOX.from_unit(np.full(3, (highest + 0.5) / CELLS))[2]) < tip + 0.04
+    # All of the head itself is still there.
+    inside = synthetic.CENTER + 0.95 * synthetic.RADII * np.eye(3)
+    x, y, z = np.floor(BOX.to_unit(inside) * CELLS).astype(int).T
+    assert bool(cells[z, y, x].all())
 
 
 def test_components_are_the_directions_of_most_motion() -> None:

@@ -80,9 +80,9 @@ class Config:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
-    # Fast, with the points of the moving face taken back to the face at rest by the tracked mesh, and principal
-    # components of the coefficients as drivers: what held up best on frames never seen.
-    "robust": {"warp": True, "components": 16, "learning_rate_bases": 0.03, "focus": 0.15},
+    # Fast, with the points of the moving face taken back to the face at rest by the tracked mesh: what held up best on
+    # frames never seen.
+    "robust": {"warp": True, "learning_rate_bases": 0.03, "focus": 0.15},
     # Gao et al. 2022, section 3.3.2 and 4.1. Its epochs (two with the mask, seven without patches) are taken as
     # 3,500 frames of four an iteration, and the shares below as those of the 10,000 iterations of this preset.
     "paper": {
@@ -90,7 +90,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "patches_from": 0.6125, "perceptual": "auto",
-        "training_background": "white", "outside": 1.0, "focus": 0.0, "keep_best": False,
+        "training_background": "white", "outside": 1.0, "focus": 0.0, "keep_best": False, "mesh_hull": False,
     },
     # Xie's reproduction: one frame an iteration, entropy of the opacity (eq. 11), a tenth of the perceptual weight.
     "repro": {
@@ -99,7 +99,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "entropy_weight": 1e-3, "patches_from": 0.6125,
         "patch_color_weight": 0.1, "perceptual_weight": 0.01, "perceptual": "auto",
-        "training_background": "white", "outside": 1.0, "focus": 0.0, "keep_best": False,
+        "training_background": "white", "outside": 1.0, "focus": 0.0, "keep_best": False, "mesh_hull": False,
     },
 }  # fmt: skip
 
