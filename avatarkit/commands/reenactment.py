@@ -123,14 +123,11 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
 
 def _warm_up() -> None:
     """Import what takes longest in another thread, while the head model is built in this one."""
-    from importlib import import_module
     from threading import Thread
 
-    def work() -> None:
-        for name in ("mediapipe.python.solutions.face_mesh", "torch"):
-            import_module(name)
+    from avatarkit.files.mediapipe import solution
 
-    Thread(target=work, daemon=True, name="warm-up").start()
+    Thread(target=solution, args=("face_mesh",), daemon=True, name="warm-up").start()
 
 
 def _suffix(pair: tuple[Path, str | None]) -> str:

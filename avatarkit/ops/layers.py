@@ -130,3 +130,22 @@ def restore(image: Image, lost: NDArray[np.int16], still: Image) -> None:
         twin.restore(image, lost, still)
     else:
         native.restore_lost(image, lost, still)
+
+
+def nearest(
+    vertices: NDArray[np.floating], triangles: NDArray[np.int32], height: int, width: int
+) -> NDArray[np.float32]:
+    """[H, W] depth of the nearest surface of a mesh with ``vertices`` [V, 3] in pixels and depth; NaN: none."""
+    points = np.ascontiguousarray(vertices, np.float32)[None]
+    faces = np.ascontiguousarray(triangles, np.int32)
+    if faces.size and not 0 <= faces.min() <= faces.max() < points.shape[1]:
+        raise ValueError(f"triangles refer to vertices outside 0..{points.shape[1] - 1}")
+    native = module()
+    if native is None:
+        from avatarkit.ops.reference import layers as twin
+
+        return twin.nearest(points, faces, height, width)
+    face = np.empty((1, height, width), np.int32)
+    depth = np.empty((1, height, width), np.float32)
+    native.rasterize_forward(points, faces, False, face, np.empty((1, height, width, 3), np.float32), depth)
+    return np.where(face[0] >= 0, depth[0], np.float32(np.nan))

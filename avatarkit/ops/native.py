@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from functools import cache
 from types import ModuleType
@@ -29,9 +30,11 @@ def module() -> ModuleType | None:
 
 def set_threads(threads: int) -> None:
     """Number of threads of the native kernels and of torch. Results are the same bits for the same number."""
-    import torch
-
-    torch.set_num_threads(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+    else:  # loading it takes a second that not every command needs; it reads this when it is loaded
+        os.environ["OMP_NUM_THREADS"] = str(threads)
     native = module()
     if native is not None:
         native.set_threads(threads)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatarkit.files.mediapipe import solution
 from avatarkit.segmentation.window import GRID
 
 Float = NDArray[np.float32]
@@ -53,9 +54,7 @@ class SelfieMatter:
 
     def __enter__(self) -> SelfieMatter:
         with _silenced():
-            from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-
-            self._network = SelfieSegmentation(model_selection=0)
+            self._network = solution("selfie_segmentation").SelfieSegmentation(model_selection=0)
             self(np.zeros((GRID, GRID, 3), np.uint8))  # the first run talks, too
         return self
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.files.errors import AvatarkitError, UsageError
+from avatarkit.files.mediapipe import solution
 from avatarkit.heads.landmarks import COUNT
 
 Float = NDArray[np.float32]
@@ -69,8 +70,7 @@ class FaceMesh:
 
     def __init__(self, most: int = 1) -> None:
         with _silenced():
-            from mediapipe.python.solutions.face_mesh import FaceMesh as Graph
-
+            Graph = solution("face_mesh").FaceMesh
             self._graph = _warmed(Graph(static_image_mode=False, max_num_faces=most, refine_landmarks=True))
         self.most = most
         self._still: Any = None
@@ -97,10 +97,9 @@ class FaceMesh:
     def _distant(self, image: Image) -> list[Face]:
         if self._far is None:
             with _silenced():
-                from mediapipe.python.solutions.face_detection import FaceDetection
-                from mediapipe.python.solutions.face_mesh import FaceMesh as Graph
-
-                self._far = _warmed(FaceDetection(min_detection_confidence=0.6, model_selection=1))
+                Distant = solution("face_detection").FaceDetection
+                Graph = solution("face_mesh").FaceMesh
+                self._far = _warmed(Distant(min_detection_confidence=0.6, model_selection=1))
                 self._still = _warmed(Graph(static_image_mode=True, max_num_faces=1, refine_landmarks=True))
         seen = self._far.process(np.ascontiguousarray(image)).detections or ()
         height, width = image.shape[:2]
@@ -157,9 +156,8 @@ class FaceCounter:
         """Faces in ``image`` [H, W, 3] that are at least a third of the largest one's size."""
         if self._graph is None:
             with _silenced():
-                from mediapipe.python.solutions.face_detection import FaceDetection
-
-                self._graph = _warmed(FaceDetection(min_detection_confidence=0.6, model_selection=0))
+                Near = solution("face_detection").FaceDetection
+                self._graph = _warmed(Near(min_detection_confidence=0.6, model_selection=0))
         found = self._graph.process(np.ascontiguousarray(image)).detections or ()
         widths = [one.location_data.relative_bounding_box.width for one in found]
         return sum(width >= max(widths) / 3 for width in widths)

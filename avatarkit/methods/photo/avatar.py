@@ -68,7 +68,7 @@ class PhotoAvatar:
         self.canvas = draw.Canvas(self.mesh, parts)
         self.eyes = [Eye(parts.photo, points, eye) for eye in (0, 1)]
         self.lids = [Lid(parts.photo, points, eye) for eye in (0, 1)]
-        self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] == "generic")
+        self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] != "photo")
         self.chin = points[152]
         self.held_back = 0
         """frames drawn so far whose turn was held back."""
@@ -157,7 +157,11 @@ class PhotoAvatar:
             eye.draw(made.image, posed.landmarks)
         for lid in self.lids:
             lid.draw(made.image, posed.landmarks)
-        self.mouth.draw(made.image, posed.landmarks, posed.head)
+        lent = None
+        if drive is not None and drive.picture is not None and drive.landmarks is not None:
+            if self.header["config"]["mouth"] == "driver":
+                lent = (drive.picture, np.asarray(drive.landmarks, np.float64))
+        self.mouth.draw(made.image, posed.landmarks, posed.head, lent)
         return made
 
     def _points(self, posed: Posed, torso: Array) -> Array:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from avatarkit.heads.landmarks import OVAL
-from avatarkit.ops import raster
+from avatarkit.ops.layers import nearest
 
 Array = NDArray[np.float64]
 FALL, LENGTH = 0.75, 0.27
@@ -46,11 +45,7 @@ def outer_depth(points: Array, landmarks: Array, front: Array) -> Array:
 
 def front_surface(vertices: Array, triangles: NDArray[np.int32], height: int, width: int) -> Array:
     """[H, W] depth of the nearest surface of a head with ``vertices`` [V, 3] in pixels and depth; NaN: none."""
-    face, _, depth = raster.rasterize(
-        torch.from_numpy(np.ascontiguousarray(vertices, np.float32)),
-        torch.from_numpy(triangles), height, width, perspective=False,
-    )  # fmt: skip
-    return np.where(face.numpy() >= 0, depth.numpy(), np.nan).astype(np.float64)
+    return nearest(vertices, triangles, height, width).astype(np.float64)
 
 
 def relative_pixels(camera_points: Array, intrinsics: NDArray[np.floating], origin: float) -> Array:

@@ -66,6 +66,16 @@ def restore(image: NDArray[np.uint8], lost: NDArray[np.int16], still: NDArray[np
     image[...] = _levels(torch.from_numpy(made)).numpy()
 
 
+def nearest(
+    points: NDArray[np.float32], triangles: NDArray[np.int32], height: int, width: int
+) -> NDArray[np.float32]:
+    """See :func:`avatarkit.ops.layers.nearest`; ``points`` [1, V, 3]."""
+    face, _, depth = raster.rasterize(
+        torch.from_numpy(points), torch.from_numpy(triangles), height, width, perspective=False
+    )
+    return np.where(face[0].numpy() >= 0, depth[0].numpy(), np.float32(np.nan))
+
+
 def _levels(values: Tensor) -> Tensor:
     return (values.clamp(0, 255) + 0.5).to(torch.uint8)
 
