@@ -56,6 +56,11 @@ class Basis:
         shift = [(neutral - self.neutral)[list(lids)].mean(0) for lids in (EYE_LEFT, EYE_RIGHT)]
         return replace(self, neutral=neutral, shapes=shapes, eyes=(self.eyes + shift).astype(np.float32))
 
+    def moved(self, w: Float) -> Float:
+        """The face [N, P, 3] with coefficients ``w`` [N, E]."""
+        flat = w @ self.shapes.reshape(len(self.shapes), -1)
+        return (self.neutral + flat.reshape(len(w), -1, 3)).astype(np.float32)
+
     def distance_from(self, other: Basis) -> float:
         """RMS distance of the two neutral faces in solver units."""
         return float(np.sqrt(np.square((self.neutral - other.neutral) / other.unit).sum(1).mean()))
@@ -67,7 +72,7 @@ class Basis:
         The oval is where the silhouette happens to be: its landmarks slide over the skin as the head turns.
         """
         weight = np.ones(MESH_LANDMARKS, np.float32)
-        weight[list(OVAL)] = 0.35
+        weight[list(OVAL)] = 0.6
         weight[list({*LIPS_INNER, *LIPS_OUTER, *EYE_LEFT, *EYE_RIGHT})] = 2.0
         return weight
 

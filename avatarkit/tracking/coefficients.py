@@ -67,7 +67,8 @@ class Prior:
     sparse: Float
     """[E] weight of sum |w|: keeps constant expression from standing in for identity."""
     ridge: Float
-    """[E] weight of half the sum of w^2: shares motion among shapes that do nearly the same."""
+    """[E] weight of half the squared distance from the goal, which is 0 but for the shapes that follow the gaze:
+    shares motion among shapes that do nearly the same."""
     steady: float
     """weight of half the squared first differences over time."""
     jump: float
@@ -85,12 +86,13 @@ def descend(
     link: tuple[Float, Float],
     prior: Prior,
     sweeps: int,
+    goal: Float | None = None,
 ) -> Float:
     """Minimize the box-constrained quadratic of N frames by cyclic coordinate descent; returns [E, N].
 
     The energy is 1/2 d'H d - g'd with d the change from ``w`` [E, N], plus ``prior``; ``normal`` [E, E, N],
     ``gradient`` [E, N]. ``before`` and ``after`` [E, N] are the coefficients of the neighboring frames and
-    ``link`` their [N] weights (0 at cuts). Coordinate steps are exact for the box and the L1 term; every one
+    ``link`` their [N] weights (0 at cuts); the ridge pulls towards ``goal`` [E, N] (default 0). Coordinate steps are exact for the box and the L1 term; every one
     of them lowers the energy, so no step can diverge as clamped Gauss-Newton steps do.
     """
     w = w.copy()
@@ -99,6 +101,8 @@ def descend(
     pull_after = prior.steady * link[1] / (1.0 + np.square((w - after) / prior.jump))
     target = (pull_before * before + pull_after * after).astype(np.float32)
     hold = (pull_before + pull_after).astype(np.float32)
+    if goal is not None:
+        target += prior.ridge[:, None] * goal
     chosen = np.flatnonzero(prior.free)
     diagonal = {j: normal[j, j] + hold[j] + prior.ridge[j] + np.float32(1e-6) for j in chosen}
     for _ in range(sweeps):

@@ -14,7 +14,7 @@ from avatarkit.tracking import gaze, pose
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import Linearized, linearize, robust
 from avatarkit.tracking.coefficients import PAIRS, Prior, Products, descend, moments
-from avatarkit.tracking.person import ShapeRefiner, identity_step, normalized
+from avatarkit.tracking.person import ShapeRefiner, always_on, identity_step, normalized
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -33,10 +33,12 @@ WIDE = 24.0
 class Settings:
     """Weights of the energy. Residuals are in solver units: percents of the distance between the eyes."""
 
-    sigma: float = 3.0
+    sigma: float = 5.0
     """error at which a landmark begins to count as an outlier (Cauchy)."""
-    sparse: float = 15.0
-    ridge: float = 10.0
+    sparse: float = 12.0
+    ridge: float = 8.0
+    look: float = 800.0
+    """weight of half the squared distance of the eyeLook coefficients from what the irises say."""
     steady: float = 1200.0
     jump: float = 0.04
     pose_smooth: float = 2.0
@@ -98,19 +100,22 @@ class Motion:
     error: Float = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """[N, P] landmark errors in solver units, NaN where not seen; only after ``solve_motion``."""
 
+    def __len__(self) -> int:
+        return len(self.rotation)
+
 
 def fit_person(
     template: Basis, seen: Observations, settings: Settings, report: Callable[[float], None]
 ) -> Basis:
     """Learn the person: neutral face and, with ``settings.refine``, shapes, from at most FIT_FRAMES frames."""
     seen = seen.at(seen.sampled(FIT_FRAMES))
-    prior = _prior(template, settings)
+    prior = prior_of(template, settings)
     basis, motion = template, first_motion(template, seen)
     share = 0.5 if settings.refine else 1.0
     for step in range(settings.rounds):
         sigma = max(settings.sigma, WIDE * 0.5**step)
         products = Products(basis.shapes)
-        motion, _ = _pass(basis, products, seen, motion, prior, sigma)
+        motion, _ = alternate(basis, products, seen, motion, prior, sigma)
         basis, motion = _identity(basis, template, products, seen, motion, prior, sigma)
         report(share * (step + 1) / settings.rounds)
     looking = gaze.angles(seen.iris, basis.eyes, basis.eye_radius, motion.rotation, motion.translation)
@@ -129,11 +134,11 @@ def refine_person(
     report: Callable[[float], None],
 ) -> Basis:
     """Learn how this person does each expression from frames with a first ``motion``."""
-    prior, basis = _prior(template, settings), person
+    prior, basis = prior_of(template, settings), person
     for step in range(settings.refine_rounds):
         basis = basis.with_person(basis.neutral, _refined(basis, seen, motion, settings.sigma))
         products = Products(basis.shapes)
-        motion, _ = _pass(basis, products, seen, motion, prior, settings.sigma)
+        motion, _ = alternate(basis, products, seen, motion, prior, settings.sigma)
         basis, motion = _identity(basis, template, products, seen, motion, prior, settings.sigma)
         report((step + 1) / settings.refine_rounds)
     return basis
@@ -146,12 +151,12 @@ def solve_motion(
     report: Callable[[float], None],
 ) -> Motion:
     """Pose and expression of every frame for a known person."""
-    prior = _prior(person, settings)
+    prior = prior_of(person, settings)
     products = Products(person.shapes)
     motion = first_motion(person, seen)
     for step in range(6):
         sigma = max(settings.sigma, WIDE * 0.5**step)
-        motion, _ = _pass(person, products, seen, motion, prior, sigma)
+        motion, _ = alternate(person, products, seen, motion, prior, sigma)
         report((step + 1) / 9)
     rotation, translation = pose.smoothed(
         motion.rotation, motion.translation, seen.linked, person.unit, settings.pose_smooth
@@ -160,9 +165,9 @@ def solve_motion(
     looking = gaze.smoothed(looking, seen.open_eyes, seen.linked, settings.gaze_smooth)
     motion = replace(motion, rotation=rotation, translation=translation, gaze=looking)
     for step in range(3):
-        motion, _ = _pass(person, products, seen, motion, prior, settings.sigma, pose_steps=0)
+        motion, _ = alternate(person, products, seen, motion, prior, settings.sigma, pose_steps=0)
         report((step + 7) / 9)
-    return replace(motion, error=_errors(person, seen, motion))
+    return replace(motion, error=errors(person, seen, motion))
 
 
 def first_motion(basis: Basis, seen: Observations) -> Motion:
@@ -179,9 +184,10 @@ def first_motion(basis: Basis, seen: Observations) -> Motion:
 
 
 RARITY = {
-    "jawOpen": 0.3, "mouthSmile": 0.4, "eyeBlink": 0.5, "browInnerUp": 0.7,
-    "cheekSquint": 1.5, "mouthDimple": 1.5, "mouthShrugUpper": 1.5, "mouthRollUpper": 1.5, "noseSneer": 1.5,
-    "cheekPuff": 3.0, "jawForward": 4.0,
+    "jawOpen": 0.15, "eyeBlink": 0.2, "mouthSmile": 0.25, "browDown": 0.5, "browInnerUp": 0.7,
+    "eyeSquint": 1.5, "mouthShrugUpper": 1.5, "mouthRollUpper": 1.5, "noseSneer": 1.5,
+    "mouthDimple": 2.5, "mouthStretch": 2.5, "cheekSquint": 3.0, "mouthClose": 3.0,
+    "jawForward": 4.0, "cheekPuff": 5.0,
 }  # fmt: skip
 """How much rarer than others an expression is on people's faces, or how much worse one camera sees it."""
 
@@ -199,15 +205,16 @@ def _looking(basis: Basis, seen: Observations, motion: Motion) -> Float:
     return gaze.settled(sight, seen.open_eyes)
 
 
-def _prior(basis: Basis, settings: Settings) -> Prior:
-    free = np.array([not name.startswith(("eyeLook", "tongue")) for name in basis.names])
+def prior_of(basis: Basis, settings: Settings) -> Prior:
+    """What ``settings`` expect of the coefficients of ``basis``: tongues are not seen, lids follow the gaze."""
+    look = np.array([name.startswith("eyeLook") for name in basis.names])
     rarity = np.array([rare(name) for name in basis.names], np.float32)
     return Prior(
-        settings.sparse * rarity,
-        settings.ridge * rarity,
+        np.where(look, np.float32(0), settings.sparse * rarity).astype(np.float32),
+        np.where(look, settings.look, settings.ridge * rarity).astype(np.float32),
         settings.steady,
         settings.jump,
-        free,
+        np.array([not name.startswith("tongue") for name in basis.names]),
     )
 
 
@@ -221,12 +228,7 @@ def _mapped(work: Callable[[slice], Result], count: int) -> Iterator[Result]:
         yield from pool.map(work, _chunks(count))
 
 
-def _points(basis: Basis, w: Float) -> Float:
-    flat = w @ basis.shapes.reshape(len(basis.shapes), -1)
-    return (basis.neutral + flat.reshape(len(w), -1, 3)).astype(np.float32)
-
-
-def _pass(
+def alternate(
     basis: Basis,
     products: Products,
     seen: Observations,
@@ -238,6 +240,7 @@ def _pass(
 ) -> tuple[Motion, tuple[Float, Float]]:
     """One alternation over all frames: pose with the current expression, then expression with the new pose.
 
+    How the irises turn lids is known only roughly: eyeLook coefficients are pulled to the gaze, not set by it.
     Also returns the sums of A^T W A [6, P] and A^T W r [P, 3] that are left for the identity.
     """
     expression = motion.expression
@@ -249,7 +252,7 @@ def _pass(
 
     def work(part: slice) -> tuple[Float, Float, Float, Float, Float]:
         w, plane = expression[part], seen.plane[part]
-        points = _points(basis, w)
+        points = basis.moved(w)
         rotation, translation = pose.refine(
             points,
             motion.rotation[part],
@@ -260,15 +263,13 @@ def _pass(
             sigma,
             pose_steps,
         )
-        w = gaze.coefficients(
-            looking[part], basis.names, w
-        )  # lids follow the eyes: no other shape need explain it
-        linear = linearize(_points(basis, w), rotation, translation, plane, basis.unit)
+        linear = linearize(basis.moved(w), rotation, translation, plane, basis.unit)
         moment, pull = moments(linear, rotation, robust(linear, sigma) * basis.detail)
         moved = descend(
             products.normal(moment), products.gradient(pull), w.T,
             padded[part.start : part.stop].T, padded[part.start + 2 : part.stop + 2].T,
             (linked[part], linked[part.start + 1 : part.stop + 1]), prior, sweeps,
+            gaze.coefficients(looking[part], basis.names, np.zeros_like(w)).T,
         ).T  # fmt: skip
         change = ((moved - w) @ products.flat).reshape(points.shape)
         for k, (a, b) in enumerate(PAIRS):  # what the new coefficients explain is no longer the identity's
@@ -293,12 +294,15 @@ def _identity(
     prior: Prior,
     sigma: float,
 ) -> tuple[Basis, Motion]:
-    motion, (moment, pull) = _pass(basis, products, seen, motion, prior, sigma)
+    motion, (moment, pull) = alternate(basis, products, seen, motion, prior, sigma)
     neutral = identity_step(basis, template, moment, pull, len(seen))
+    constant = always_on(motion.expression) * (prior.free & (prior.sparse > 0))
+    neutral = neutral + np.tensordot(constant, basis.shapes, 1)
     neutral, rotation, translation = normalized(neutral, template, motion.rotation, motion.translation)
     return basis.with_person(neutral, basis.shapes), replace(
-        motion, rotation=rotation, translation=translation
-    )
+        motion, rotation=rotation, translation=translation,
+        expression=np.maximum(motion.expression - constant, 0),
+    )  # fmt: skip
 
 
 def _refined(basis: Basis, seen: Observations, motion: Motion, sigma: float) -> Float:
@@ -306,9 +310,7 @@ def _refined(basis: Basis, seen: Observations, motion: Motion, sigma: float) -> 
 
     def work(part: slice) -> tuple[Float, Float]:
         w, rotation = motion.expression[part], motion.rotation[part]
-        linear = linearize(
-            _points(basis, w), rotation, motion.translation[part], seen.plane[part], basis.unit
-        )
+        linear = linearize(basis.moved(w), rotation, motion.translation[part], seen.plane[part], basis.unit)
         weight = robust(linear, 2 * sigma)
         return w, lifted(linear, rotation) * weight[..., None]
 
@@ -323,10 +325,12 @@ def lifted(linear: Linearized, rotation: Float) -> Float:
     return np.asarray(flat @ rotation[:, :2], np.float32)
 
 
-def _errors(basis: Basis, seen: Observations, motion: Motion) -> Float:
+def errors(basis: Basis, seen: Observations, motion: Motion) -> Float:
+    """[N, P] distances of the landmarks ``seen`` from the face of ``motion``, solver units; NaN where unseen."""
+
     def work(part: slice) -> Float:
         linear = linearize(
-            _points(basis, motion.expression[part]), motion.rotation[part], motion.translation[part],
+            basis.moved(motion.expression[part]), motion.rotation[part], motion.translation[part],
             seen.plane[part], basis.unit,
         )  # fmt: skip
         return np.where(linear.seen, linear.error, np.float32(np.nan))

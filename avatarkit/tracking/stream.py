@@ -247,11 +247,11 @@ class TrackStream:
         )
         motion = Motion(rotation, translation, w)
         if self.coefficients:
-            prior = solver._prior(self._person, self.settings)
+            prior = solver.prior_of(self._person, self.settings)
             first = len(fresh) == len(seen)
             for step in range(6 if first else 2):
                 sigma = max(self.settings.sigma, solver.WIDE * 0.5**step) if first else self.settings.sigma
-                motion, _ = solver._pass(self._person, self._products, observed, motion, prior, sigma)
+                motion, _ = solver.alternate(self._person, self._products, observed, motion, prior, sigma)
         self._known = {
             s.index: (motion.rotation[i], motion.translation[i], motion.expression[i])
             for i, s in enumerate(seen)
@@ -265,11 +265,13 @@ class TrackStream:
         )
         looking = gaze.angles(observed.iris, person.eyes, person.eye_radius, rotation, translation)
         looking = gaze.smoothed(looking, observed.open_eyes, observed.linked, settings.gaze_smooth)
-        expression = gaze.coefficients(looking, person.names, motion.expression)
+        expression = motion.expression
+        if not self.coefficients:
+            expression = gaze.coefficients(looking, person.names, expression)
         motion = replace(
             motion, rotation=rotation, translation=translation, expression=expression, gaze=looking
         )
-        return replace(motion, error=solver._errors(person, observed, motion))
+        return replace(motion, error=solver.errors(person, observed, motion))
 
     def _track(self, window: list[Sight], part: slice, solve: object) -> Track:
         """The rows ``part`` of a window as a track."""
@@ -334,7 +336,7 @@ class TrackStream:
         observed = (points[:, :468, :2] - self.intrinsics[:2, 2]) / self.intrinsics[0, 0]
         person = self._person
         raw = pose.refine(
-            solver._points(person, motion.expression), motion.rotation, motion.translation,
+            person.moved(motion.expression), motion.rotation, motion.translation,
             observed.astype(np.float32), person.stability, person.unit, self.settings.sigma, 1,
         )  # fmt: skip
         linked = np.array([s.linked for s in seen], bool)

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from avatarkit import heads
 from avatarkit.heads.landmarks import IRIS_LEFT, IRIS_RIGHT
 from avatarkit.tracking.basis import Basis
+from avatarkit.tracking.gaze import coefficients
 from avatarkit.tracking.solver import Observations
 from avatarkit.tracking.tracker import observations
 
@@ -59,6 +60,8 @@ def make(frames: int = 150, noise: float = 0.5, seed: int = 0, yaw: float = 8.0)
         left, right = template.names.index(f"{side}Left"), template.names.index(f"{side}Right")
         expression[:, right] = expression[:, left]
     gaze = np.stack([10 * np.sin(1.7 * time), 6 * np.sin(1.3 * time)], 1)
+    both = np.repeat(gaze[:, None], 2, 1).astype(np.float32)
+    expression = coefficients(both, template.names, expression)  # lids follow the eyes
     person = template.with_person(neutral.astype(np.float32), template.shapes)
     skin = neutral + np.einsum("ne,epc->npc", expression, template.shapes)
     axis = Rotation.from_euler("YX", gaze, degrees=True).as_matrix()[:, :, 2]
