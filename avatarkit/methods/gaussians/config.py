@@ -46,6 +46,9 @@ class Config:
     residual_rate: float = _option(1.0, "learning rate of the residuals, in units of their Gaussians'")
     structure_weight: float = _option(0.2, "weight of 1 - SSIM; that of the color is one less this")
     matte_weight: float = _option(0.1, "weight of the loss on the person's matte")
+    swap: float = _option(
+        0.1, "share of the steps before a plain background: edges stay free of the clip's own"
+    )
     opacity_weight: float = _option(0.0, "weight of a prior against half transparent Gaussians")
 
 
@@ -59,7 +62,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("resolution", 32, 2048), ("steps", 1, 10**8), ("minutes", 0, 10**6), ("count", 500, 200000),
     ("threads", 0, 1024), ("holdout", 0, 0.9), ("checkpoint_every", 0, 10**8), ("expressions", 0, 52),
     ("landmarks", 0, 100), ("coarse", 0, 0.9), ("rate", 0, 100), ("rate_end", 0, 1), ("residual_rate", 0, 100),
-    ("structure_weight", 0, 1), ("matte_weight", 0, 100), ("opacity_weight", 0, 100),
+    ("structure_weight", 0, 1), ("matte_weight", 0, 100), ("swap", 0, 1), ("opacity_weight", 0, 100),
 )  # fmt: skip
 # What may differ between the run that wrote a checkpoint and the one that takes it up.
 _FREE = {"checkpoint", "checkpoint_every", "resume", "preview", "minutes"}

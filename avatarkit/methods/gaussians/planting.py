@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
-from avatarkit.heads import landmarks as marks
+from avatarkit.data.plate import pull_push
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.gaussians import rig as rigs
 from avatarkit.methods.gaussians.rig import Rig
@@ -31,6 +31,8 @@ MOUTH_SHARE, WHITE_SHARE, IRIS_SHARE = 0.06, 0.02, 0.016
 OPACITY = 0.8
 SPREAD, FLATNESS = 0.6, 0.3
 """Deviation of a Gaussian over the distance to its neighbors, and of its thickness over that."""
+STEEPEST = 0.3
+"""Cosine of the slope up to which Gaussians of the card grow along it."""
 OCCUPIED = 0.12
 """Share of the frames in which a place must show the person to be planted."""
 LOOKS = 24
@@ -55,11 +57,14 @@ class Planting:
 
 @dataclass(frozen=True)
 class _Patch:
-    """Gaussians of one origin at rest: ``points``, ``normals`` [n, 3], mean ``spacing`` [n] meters."""
+    """Gaussians of one origin at rest."""
 
     points: Float
+    """[n, 3]"""
     normals: Float
+    """[n, 3] of any length"""
     spacing: Float
+    """[n] meters to the neighbors, or [n, 2] along the slope towards the camera and across it"""
     bone: NDArray[np.int64]
     opening: int
 
@@ -100,8 +105,8 @@ def _gathered(patches: list[_Patch], rig: Rig, clip: ClipFrames, looks: list[tup
     base[3] = np.log(OPACITY / (1 - OPACITY))
     base[4:7] = _colors(points, bone, opening, rig, clip, looks).T
     base[7:11] = _turned(np.concatenate([patch.normals for patch in patches])).T
-    scale = SPREAD * np.concatenate([patch.spacing for patch in patches])
-    base[11:14] = np.log(np.stack([scale, scale, FLATNESS * scale]))
+    along, across = SPREAD * np.concatenate([_both(patch.spacing) for patch in patches], 1)
+    base[11:14] = np.log(np.stack([along, across, FLATNESS * across]))
     return Planting(
         torch.from_numpy(base),
         torch.from_numpy(bone.astype(np.int32)),
@@ -109,12 +114,18 @@ def _gathered(patches: list[_Patch], rig: Rig, clip: ClipFrames, looks: list[tup
     )
 
 
+def _both(spacing: Float) -> Float:
+    """[2, n] spacing along and across the slope."""
+    return spacing.T if spacing.ndim == 2 else np.stack([spacing, spacing])
+
+
 def _turned(normals: Float) -> Float:
-    """[N, 4] quaternions (w, x, y, z) that turn the z axis to ``normals``."""
+    """[N, 4] quaternions (w, x, y, z) that turn the z axis to ``normals``, and the x axis down their slope."""
     normal = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    tangent = np.cross(np.where(np.abs(normal[:, 1:2]) < 0.9, [[0, 1, 0]], [[1, 0, 0]]), normal)
-    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    frame = np.stack([tangent, np.cross(normal, tangent), normal], -1)
+    forward = np.where(np.abs(normal[:, 2:]) < 0.999, [[0, 0, 1]], [[1, 0, 0]])
+    slope = forward - (forward * normal).sum(1, keepdims=True) * normal
+    slope /= np.linalg.norm(slope, axis=1, keepdims=True)
+    frame = np.stack([slope, np.cross(normal, slope), normal], -1)
     return Rotation.from_matrix(frame).as_quat()[:, [3, 0, 1, 2]].astype(np.float32)
 
 
@@ -263,14 +274,10 @@ class _Card:
         )
         # eyes and mouth are holes of the skin, but no place for the card
         covered = _filled(face.numpy() >= 0)
-        oval = seen[head.landmarks[list(marks.OVAL)]]
-        width = float(np.ptp(oval[:, 0]))
-        away = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 5) * (
-            oval[:, 2].mean() / focal
-        )
-        profile = np.median(oval[:, 2]) + 0.9 * width * (1 - np.exp(-away / (0.27 * width)))
-        mesh = np.where(depth.numpy() > 0, depth.numpy(), profile)
-        z = cv2.GaussianBlur(((profile + mesh) / 2).astype(np.float32), (0, 0), 0.012 * size)
+        # hair lies on the skull or, beyond it, about as deep as its outline
+        known = depth.numpy()
+        z = pull_push(known[..., None], (known > 0).astype(np.float32))[..., 0]
+        z = cv2.GaussianBlur(z, (0, 0), 0.012 * size)
         x, y = np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5)
         rays = np.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)], -1)
         points = ((rays * z[..., None] - rig.translation) @ rig.rotation).astype(np.float32)
@@ -304,7 +311,7 @@ class _Card:
         """``count`` points, evenly spread over what is free."""
         height, width = self.free.shape
         free = int(self.free.sum())
-        spacing_scale = np.sqrt(free / max(count, 1))
+        apart = np.sqrt(free / max(count, 1))
         # R2 sequence (Roberts 2018): evenly spread without a pattern, however many are taken
         golden = 1.32471795724474602596
         trials = np.arange(1, max(64, int(4 * count * height * width / max(free, 1))))
@@ -315,10 +322,15 @@ class _Card:
         if len(inside) < count:
             repeat = np.resize(np.arange(len(inside)), count)
             column, row = column[repeat], row[repeat]
+        across = np.gradient(self.points, axis=1)
+        normal = np.cross(np.gradient(self.points, axis=0), across)[row, column]
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
         points = self.points[row, column]
         bone = np.rint(self.share[row, column] * (rigs.NECK_STEPS - 1)).astype(np.int64)
-        normals = np.tile(np.array([0, 0, 1], np.float32), (count, 1))
-        return _Patch(points, normals, self.pixel[row, column] * spacing_scale, bone, -1)
+        spacing = self.pixel[row, column] * apart
+        # what slopes away has fewer points to the area: they are longer
+        along = spacing / np.maximum(np.abs(normal[:, 2]), STEEPEST)
+        return _Patch(points, normal.astype(np.float32), np.stack([along, spacing], 1), bone, -1)
 
 
 def _filled(mask: Bool) -> Bool:

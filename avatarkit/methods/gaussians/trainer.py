@@ -186,7 +186,14 @@ class Trainer:
             torch.from_numpy(_resized(image, size) * unit)
             for image in (self.clip.rgb(position), self.clip.person(position))
         )
-        return picture, matte, *self._still[size]
+        share, behind = self._still[size]
+        random = np.random.default_rng([self.config.seed, 1, self.step])
+        if random.random() < self.config.swap:
+            plain = torch.from_numpy(random.random(3, np.float32)).expand_as(behind)
+            # what the matte takes to be background is exchanged, soft edges as mixtures
+            picture = picture + (1 - matte)[..., None] * (plain - behind)
+            behind = plain.contiguous()
+        return picture, matte, share, behind
 
     def _opaque(self, blended: Tensor) -> None:
         """Adds the gradient of a prior on opacities o: mean o (1 - o), which has none that are half transparent."""
