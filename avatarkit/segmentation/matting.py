@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -13,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatarkit.files.mediapipe import solution
+from avatarkit.files.mediapipe import silenced, solution
 from avatarkit.segmentation.window import GRID
 
 Float = NDArray[np.float32]
@@ -53,7 +49,7 @@ class SelfieMatter:
         self._network: Any = None
 
     def __enter__(self) -> SelfieMatter:
-        with _silenced():
+        with silenced():
             self._network = solution("selfie_segmentation").SelfieSegmentation(model_selection=0)
             self(np.zeros((GRID, GRID, 3), np.uint8))  # the first run talks, too
         return self
@@ -69,20 +65,6 @@ class SelfieMatter:
             image = np.asarray(cv2.resize(image, (GRID, GRID), interpolation=cv2.INTER_AREA))
         mask = self._network.process(image).segmentation_mask
         return np.clip((np.asarray(mask, np.float32) - 0.1) / 0.8, 0, 1)
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep the C++ start-up messages of mediapipe, which no user can act on, off standard error."""
-    sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
 
 
 def edge_model(matte: Float, guide: Image) -> Float:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.files.errors import AvatarkitError, UsageError
-from avatarkit.files.mediapipe import solution
+from avatarkit.files.mediapipe import silenced, solution
 from avatarkit.heads.landmarks import COUNT
 
 Float = NDArray[np.float32]
@@ -69,7 +66,7 @@ class FaceMesh:
     name = "mediapipe"
 
     def __init__(self, most: int = 1) -> None:
-        with _silenced():
+        with silenced():
             Graph = solution("face_mesh").FaceMesh
             self._graph = _warmed(Graph(static_image_mode=False, max_num_faces=most, refine_landmarks=True))
         self.most = most
@@ -88,7 +85,7 @@ class FaceMesh:
         image = np.ascontiguousarray(image)
         image.flags.writeable = False  # passed on without a copy
         # the first face brings one more note of mediapipe's, on crops that are not square
-        with contextlib.nullcontext() if self._found else _silenced():
+        with contextlib.nullcontext() if self._found else silenced():
             result = graph.process(image)
         self._found = self._found or bool(result.multi_face_landmarks)
         height, width = image.shape[:2]
@@ -96,7 +93,7 @@ class FaceMesh:
 
     def _distant(self, image: Image) -> list[Face]:
         if self._far is None:
-            with _silenced():
+            with silenced():
                 Distant = solution("face_detection").FaceDetection
                 Graph = solution("face_mesh").FaceMesh
                 self._far = _warmed(Distant(min_detection_confidence=0.6, model_selection=1))
@@ -123,7 +120,7 @@ class FaceMesh:
 
     def reset(self) -> None:
         """See ``LandmarkDetector``."""
-        with _silenced():
+        with silenced():
             self._graph.reset()
             _warmed(self._graph)
 
@@ -155,7 +152,7 @@ class FaceCounter:
     def count(self, image: Image) -> int:
         """Faces in ``image`` [H, W, 3] that are at least a third of the largest one's size."""
         if self._graph is None:
-            with _silenced():
+            with silenced():
                 Near = solution("face_detection").FaceDetection
                 self._graph = _warmed(Near(min_detection_confidence=0.6, model_selection=0))
         found = self._graph.process(np.ascontiguousarray(image)).detections or ()
@@ -191,30 +188,6 @@ def _warmed(graph: Any) -> Any:
     """``graph`` after an empty picture: mediapipe opens its models, and chatters about it, in other threads."""
     graph.process(np.zeros((64, 64, 3), np.uint8))
     return graph
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep mediapipe's C++ start-up chatter, which ignores Python's logging, off standard error.
-
-    Its messages are no warnings a user could act on; errors arrive as exceptions. Only loading is
-    covered.
-    """
-    sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(quiet, 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(quiet)
 
 
 def check_points(points: Float, source: str) -> Float:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from avatarkit.files import home
 from avatarkit.files.errors import AvatarkitError
+from avatarkit.files.mediapipe import silenced
 from avatarkit.heads.arkit import INDEX
-from avatarkit.tracking.detectors import Face, _silenced, check_points
+from avatarkit.tracking.detectors import Face, check_points
 
 TASK_NAME = "face_landmarker.task"
 TASK_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
@@ -38,7 +39,7 @@ class FaceLandmarker:
         self._task = self._opened()
 
     def _opened(self) -> Any:
-        with _silenced():
+        with silenced():
             from mediapipe.tasks.python.core.base_options import BaseOptions
             from mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
             from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarker as Task
