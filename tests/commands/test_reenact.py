@@ -240,3 +240,72 @@ def test_a_photo_moves_like_the_person_it_shows(clip: Callable[[str], Path]) -> 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     error = np.square(a.astype(np.float64) - b).mean()
     return float(min(60.0, 10 * np.log10(255**2 / max(error, 1e-9))))
+
+
+def test_a_photo_moves_like_somebody_else(clip: Callable[[str], Path]) -> None:
+    """The landmarks of what comes out follow the driver's mouth and turns; those of the unmoved photo do not."""
+    from avatarkit.methods.photo.frames import motion_of
+    from avatarkit.methods.photo.rules import measured
+    from avatarkit.tracking import TrackOptions
+    from avatarkit.tracking.stream import TrackStream
+
+    part = ("--start", "9", "--max-frames", "40")
+    reenacted(clip("photo03"), clip("person02"), *part, "--size", 288, "--crop", "head", "-o", "out.mp4")
+
+    def seen(path: Path, start: float = 0.0) -> np.ndarray:
+        with TrackStream(path, TrackOptions(start=start, max_frames=40), coefficients=False) as stream:
+            blocks = list(stream.blocks())
+        assert all(block.valid.all() for block in blocks)
+        return np.concatenate([block.landmarks for block in blocks])
+
+    def followed(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lip gap over the face's height, and the head's turn since the first frame."""
+        faces = points.astype(np.float64)
+        gaps = np.array([measured(motion_of(faces[0], face).undone(face)).lip_gap for face in faces])
+        return gaps, np.stack([motion_of(faces[0], face).rotation for face in faces])
+
+    gap, turn = followed(seen(clip("person02"), 9.0))
+    made_gap, made_turn = followed(seen(Path("out.mp4")))
+    cosine = (np.einsum("tij,tij->t", turn, made_turn) - 1) / 2
+    unmoved = (np.trace(turn, axis1=1, axis2=2) - 1) / 2
+    error, without = (np.degrees(np.arccos(np.clip(c, -1, 1))).mean() for c in (cosine, unmoved))
+    assert np.corrcoef(gap, made_gap)[0, 1] > 0.93
+    assert np.ptp(made_gap) > 0.6 * np.ptp(gap) > 0.05
+    assert error < 5.0 and without > 7.0
+
+
+def test_live_smoothing_is_close_to_the_whole_and_loses_no_frame(clip: Callable[[str], Path]) -> None:
+    photo, driver = clip("photo02"), clip("person05")
+    for name, extra in (("whole.mp4", ()), ("live.mp4", ("--live-smoothing",))):
+        summary = reenacted(photo, driver, "--max-frames", 30, "--size", 128, *extra, "-o", name)
+        assert summary["frames"] == 30 and summary["held"] == 0
+    whole, live = ([f.astype(float) for _, f in read_frames(Path(n))] for n in ("whole.mp4", "live.mp4"))
+    moved = np.mean([np.abs(frame - whole[0]).mean() for frame in whole])
+    assert np.mean([np.abs(a - b).mean() for a, b in zip(whole, live, strict=True)]) < 2 * moved
+
+
+def test_rates_and_spans(avatars: list[Path], track: Track) -> None:
+    """--fps repeats or leaves out frames, --start and --end cut, and a track's own video stands beside the result."""
+    whole = reenacted(avatars[1], "clip.track.npz", "-o", "a/%03d.png")
+    double = reenacted(avatars[1], "clip.track.npz", "--fps", 24, "-o", "b/%03d.png")
+    assert double["frames"] == 2 * whole["frames"]
+    for i in (0, 5, 20):
+        a, b = read_image(Path(f"a/{i:03d}.png")), read_image(Path(f"b/{2 * i:03d}.png"))
+        np.testing.assert_array_equal(a, b)
+    part = reenacted(avatars[1], "clip.track.npz", "--start", 0.5, "--end", 1.0, "-o", "c/%03d.png")
+    assert part["frames"] == 6
+    np.testing.assert_array_equal(read_image(Path("a/006.png")), read_image(Path("c/000.png")))
+    beside = reenacted(avatars[1], "clip.track.npz", "--side-by-side", "--start", 0.5, "-o", "d/%03d.png")
+    assert beside["size"] == [120, 40]
+    left = read_image(Path("d/000.png"))[:, :60].astype(int)
+    bright = np.flatnonzero(left[20, :, 0] > 170).mean() * 96 / 60
+    assert abs(bright - (8 + 2 * 6 + 8)) < 3  # where the clip's square is in frame 6
+
+
+def test_paced() -> None:
+    from avatarkit.commands.acting import paced
+
+    assert list(paced("abcd", 25.0, 25.0)) == list("abcd")
+    assert list(paced("abcd", 25.0, 50.0)) == list("aabbccdd")
+    assert list(paced("abcdef", 30.0, 10.0)) == list("ad")
+    assert list(paced("abcde", 25.0, 30.0)) == list("aabcde")
