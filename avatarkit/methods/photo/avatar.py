@@ -158,9 +158,8 @@ class PhotoAvatar:
         for lid in self.lids:
             lid.draw(made.image, posed.landmarks)
         lent = None
-        if drive is not None and drive.picture is not None and drive.landmarks is not None:
-            if self.header["config"]["mouth"] == "driver":
-                lent = (drive.picture, np.asarray(drive.landmarks, np.float64))
+        if self.header["config"]["mouth"] == "driver" and drive is not None:
+            lent = _mouth_of(drive)
         self.mouth.draw(made.image, posed.landmarks, posed.head, lent)
         return made
 
@@ -256,6 +255,13 @@ class PhotoAvatar:
             raise AvatarkitError(
                 f"the avatar's pictures and header do not fit together ({error}): fit it again"
             ) from error
+
+
+def _mouth_of(drive: Drive) -> tuple[Image, Array] | None:
+    """The driver's picture and landmarks, where it has both."""
+    if drive.picture is None or drive.landmarks is None:
+        return None
+    return np.asarray(drive.picture, np.uint8), np.asarray(drive.landmarks, np.float64)
 
 
 def _carried(torso: NDArray[np.floating], chin: Array, own: Array, size: float) -> Array:

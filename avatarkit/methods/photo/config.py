@@ -21,7 +21,7 @@ class Config:
     preset: str = _option("fast", "fast")
     size: int = _option(512, "pixels of the longer side of the frames (a smaller photo keeps its own size)")
     mouth: str = _option(
-        "photo", "inside of the mouth: photo (its own where it shows, else generic) or generic"
+        "photo", "inside of the mouth: photo (its own where it shows, else generic), generic or driver"
     )
     grid: int = _option(28, "pixels between the points of the mesh around the face, of a 512 pixel photo")
     seed: int = _option(0, "seed of the grain of the filled background")
@@ -39,6 +39,6 @@ def make(preset: str = "fast", **options: Any) -> Config:
     for name, low, high in (("size", 64, 4096), ("grid", 8, 128)):
         if not low <= getattr(config, name) <= high:
             raise UsageError(f"--{name} must lie between {low} and {high}")
-    if config.mouth not in ("photo", "generic"):
-        raise UsageError("--mouth must be photo or generic")
+    if config.mouth not in ("photo", "generic", "driver"):
+        raise UsageError("--mouth must be photo, generic or driver")
     return config

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from avatarkit.data.plate import pull_push
 from avatarkit.heads import landmarks as marks
+from avatarkit.methods.photo import borrowed
 from avatarkit.methods.photo.frames import Similarity
 from avatarkit.methods.photo.patches import Image, Region, blend, polygon_mask, region, seen_through
 
@@ -33,7 +34,7 @@ class Mouth:
         self.own = not generic and gap > open_from
         width = float(np.linalg.norm(landmarks[454, :2] - landmarks[234, :2]))
         self.depth = float(landmarks[[78, 308], 2].mean()) + BEHIND * width
-        self.light = _skin(photo, landmarks)
+        self.light = borrowed.skin(photo, landmarks)
         corner, other = landmarks[78, :2], landmarks[308, :2]
         self.wide = max(float(np.linalg.norm(other - corner)), 2.0)
         along = (other - corner) / self.wide
@@ -55,8 +56,13 @@ class Mouth:
         )
         self.cavity, self.lower = np.asarray(cavity), np.asarray(lower)
 
-    def draw(self, frame: Image, landmarks: Array, head: Similarity) -> None:
-        """Draw into ``frame`` [H, W, 3] inside the lips of ``landmarks`` [478, 3]; ``head``: the skull's motion."""
+    def draw(
+        self, frame: Image, landmarks: Array, head: Similarity, driver: tuple[Image, Array] | None = None
+    ) -> None:
+        """Draw into ``frame`` [H, W, 3] inside the lips of ``landmarks`` [478, 3]; ``head``: the skull's motion.
+
+        ``driver``: its picture and landmarks, where its mouth is to be seen instead.
+        """
         height, width = frame.shape[:2]
         loop = landmarks[LOOP, :2]
         opened = float((landmarks[14, :2] - landmarks[13, :2]) @ self._now(head, self.across))
@@ -72,12 +78,15 @@ class Mouth:
             own = seen_through(self.picture, back, part)
             share = seen_through(self.shows, back, part)[..., None]
             color = color + share * (own - color)
+        lent = borrowed.interior(*driver, loop, part, self.light) if driver else None
+        if lent is not None:
+            color = color + lent[1][..., None] * (lent[0] - color)
         # Lips keep light off what lies right behind them, the upper one most.
         soft = max(0.6, 0.05 * self.wide * head.scale)
         shade = cv2.GaussianBlur(part.mask, (0, 0), soft)
         drop = max(1, round(soft))
         shade = np.minimum(shade, np.roll(shade, drop, 0))
-        strength = 0.25 if self.own else 0.6
+        strength = 0.25 if self.own or lent is not None else 0.6
         light = 1 - strength * np.clip(1 - shade * 1.15, 0, 1)
         # Lips that just part show a soft line first.
         blend(frame, part, color * light[..., None], part.mask * np.float32(min(1.0, opened / FULL)))
@@ -112,14 +121,6 @@ def _after(outer: Array, inner: Array) -> Array:
     return np.asarray(outer @ np.vstack([inner, [0, 0, 1]]))
 
 
-def _skin(photo: Image, landmarks: Array) -> Float:
-    """[3] color of the cheeks and the chin, 0 to 255."""
-    points = np.round(landmarks[[50, 280, 205, 425, 199, 200], :2]).astype(int)
-    x = np.clip(points[:, 0], 0, photo.shape[1] - 1)
-    y = np.clip(points[:, 1], 0, photo.shape[0] - 1)
-    return np.asarray(np.median(cv2.GaussianBlur(photo, (0, 0), 2)[y, x], 0), np.float32)
-
-
 def _own_interior(photo: Image, landmarks: Array, light: Float) -> tuple[Float, Float]:
     """([H, W, 3] the photo's interior continued, [H, W] where it is to be believed)."""
     height, width = photo.shape[:2]
@@ -134,7 +135,7 @@ def _own_interior(photo: Image, landmarks: Array, light: Float) -> tuple[Float, 
     picture = photo.astype(np.float32)
     picture[rows, columns] = pull_push(picture[rows, columns], known[rows, columns])
     # Above and beside, teeth go on; below what shows there is the dark.
-    reach = 2 * max(2, round(0.12 * w)) + 1
+    reach = 2 * max(1, round(0.035 * w)) + 1
     grown = cv2.dilate(inside, np.ones((reach, reach), np.uint8), anchor=(reach // 2, 0))
     grown = np.maximum(grown, cv2.dilate(inside, np.ones((1, 2 * reach + 1), np.uint8)))
     shows = cv2.GaussianBlur(np.maximum(grown, inside).astype(np.float32), (0, 0), max(1.0, 0.03 * w))
@@ -152,12 +153,13 @@ def _cavity(light: Float) -> tuple[Float, Float]:
     flesh = np.array([0.36, 0.13, 0.12], np.float32) * (0.6 * bright + 0.4 * light)
     deep = np.clip(1 - np.hypot(u / 0.55, (v - 0.22) / 0.4), 0, 1)[..., None]
     cavity = flesh * (1 - 0.72 * deep)
-    teeth, alpha = _row(u, v, top=-0.13, edge=0.115, widths=(0.093, 0.072, 0.083, 0.07, 0.062), light=light)
+    teeth, alpha = _row(u, v, top=-0.4, edge=0.115, widths=(0.093, 0.072, 0.083, 0.07, 0.062), light=light)
     gum = np.clip((-0.035 - v) / 0.02, 0, 1)[..., None] * alpha
-    teeth = teeth + gum * (np.array([0.72, 0.36, 0.36], np.float32) * light - teeth)
+    turned = np.clip(1 - 0.8 * (u / 0.42) ** 2, 0.15, 1)[..., None]  # gums run back at the sides
+    teeth = teeth + gum * (turned * np.array([0.66, 0.33, 0.33], np.float32) * light - teeth)
     cavity = cavity + alpha * (teeth - cavity)
     lower, mask = _row(
-        u, -v, top=-0.12, edge=0.045, widths=(0.058, 0.06, 0.066, 0.066, 0.06), light=0.86 * light
+        u, -v, top=-0.12, edge=0.075, widths=(0.058, 0.06, 0.066, 0.066, 0.06), light=0.86 * light
     )
     tongue = np.clip((1 - np.hypot(u / 0.3, (v - 0.07) / 0.16)) / 0.5, 0, 1)[..., None]
     tint = np.array([0.62, 0.3, 0.3], np.float32) * light
@@ -171,8 +173,8 @@ def _row(
     """One row of teeth, mirrored about u = 0, from ``top`` down to ``edge``: color [S, S, 3], alpha [S, S, 1]."""
     color = np.zeros((*u.shape, 3), np.float32)
     alpha = np.zeros(u.shape, np.float32)
-    enamel = 0.5 * light + 0.5 * light.mean() * np.array([1.06, 1.0, 0.9], np.float32)
-    enamel = np.minimum(enamel * 1.15, 228)
+    enamel = 0.4 * light + 0.6 * light.mean() * np.array([1.1, 1.02, 0.9], np.float32)
+    enamel = np.minimum(enamel * 1.2, (236, 228, 212))
     side = np.abs(u)
     start = 0.0
     for i, width in enumerate(widths):

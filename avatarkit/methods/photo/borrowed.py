@@ -1,0 +1,58 @@
+"""The inside of the driver's own mouth, for ``--mouth driver``: never its lips."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatarkit.heads import landmarks as marks
+from avatarkit.methods.photo.patches import Image, Region, polygon_mask, seen_through
+
+Array = NDArray[np.float64]
+Float = NDArray[np.float32]
+LOOP = list(marks.LIPS_INNER)
+CHEEKS = [50, 280, 205, 425, 199, 200]
+BRIGHTEST = 235.0
+"""Teeth brighter than that glare in a picture lit otherwise."""
+LIGHT = (0.6, 1.6)
+"""How much darker or brighter than in the driver's picture its mouth may be drawn."""
+
+
+def skin(photo: Image, landmarks: Array) -> Float:
+    """[3] color of the cheeks and the chin of ``photo`` [H, W, 3] at its ``landmarks`` [478, 3], 0 to 255."""
+    places = np.round(landmarks[CHEEKS, :2]).astype(int)
+    colors = []
+    height, width = photo.shape[:2]
+    for x, y in np.clip(places, 0, (width - 1, height - 1)):
+        colors.append(photo[max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4].reshape(-1, 3).mean(0))
+    return np.asarray(np.median(colors, 0), np.float32)
+
+
+def interior(
+    picture: Image, theirs: Array, loop: Array, part: Region, light: Float
+) -> tuple[Float, Float] | None:
+    """([h, w, 3] color, [h, w] how far it is to be believed) in the region of the lips' inner ``loop`` [20, 2].
+
+    ``picture`` [H, W, 3] is the driver's, ``theirs`` [478, 3] its landmarks; ``light`` [3] the photo's own skin,
+    against which the driver's skin says how bright its mouth is to be. None where the driver's mouth is shut.
+    """
+    theirs = np.asarray(theirs, np.float64)
+    inner = theirs[LOOP, :2]
+    low = np.floor(inner.min(0)).astype(int) - 4
+    high = np.ceil(inner.max(0)).astype(int) + 5
+    left, top = max(int(low[0]), 0), max(int(low[1]), 0)
+    right, bottom = min(int(high[0]), picture.shape[1]), min(int(high[1]), picture.shape[0])
+    if right - left < 4 or bottom - top < 4 or theirs[14, 1] - theirs[13, 1] < 1.0:
+        return None
+    crop = picture[top:bottom, left:right].astype(np.float32)
+    inside = polygon_mask(inner - (left, top), bottom - top, right - left).astype(np.float32)
+    inside = cv2.GaussianBlur(cv2.erode(inside, np.ones((3, 3), np.uint8)), (0, 0), 0.8)
+    known = np.column_stack([loop, np.ones(len(loop))])
+    across = np.linalg.lstsq(known, inner - (left, top), rcond=None)[0].T
+    gain = float(np.clip(light.mean() / max(float(skin(picture, theirs).mean()), 1.0), *LIGHT))
+    seen = seen_through(np.dstack([crop * gain, inside]), across, part)
+    color = seen[..., :3]
+    bright = color.mean(-1, keepdims=True)
+    color = color * np.minimum(1, BRIGHTEST / np.maximum(bright, 1))
+    return np.asarray(color, np.float32), np.asarray(seen[..., 3], np.float32)
