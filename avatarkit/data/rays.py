@@ -49,16 +49,18 @@ def pixel_rays(
         uniform, so angles are those of head space; distances are in units of ``box.side``.
     """
     k = camera.intrinsics.astype(np.float64)
-    inside = np.empty((len(pixels), 3))
-    inside[:, 2] = 1.0
-    inside[:, 1] = (pixels[:, 1] - k[1, 2]) / k[1, 1]
-    inside[:, 0] = (pixels[:, 0] - k[0, 2] - k[0, 1] * inside[:, 1]) / k[0, 0]
+    # Column by column: numpy is several times slower along an axis of three.
+    y = (pixels[:, 1].astype(np.float64) - k[1, 2]) / k[1, 1]
+    x = (pixels[:, 0].astype(np.float64) - k[0, 2] - k[0, 1] * y) / k[0, 0]
     turn = rotation.astype(np.float64)
-    directions = inside @ turn  # row vectors times R is R^T times column vectors
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    columns = [x * turn[0, axis] + y * turn[1, axis] + turn[2, axis] for axis in range(3)]  # of R^T
+    scale = 1 / np.sqrt(columns[0] ** 2 + columns[1] ** 2 + columns[2] ** 2)
+    directions = np.empty((len(pixels), 3), np.float32)
+    for axis in range(3):
+        directions[:, axis] = columns[axis] * scale
     origin = box.to_unit(-turn.T @ translation.astype(np.float64))
     origins = np.broadcast_to(origin.astype(np.float32), (len(pixels), 3))
-    return origins, directions.astype(np.float32)
+    return origins, directions
 
 
 def image_points(camera: Camera) -> Float:
