@@ -63,3 +63,21 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
         demonstration.run(
             demonstration.Job(tmp_path / "file" / "demo", only_video=True), json=False, quiet=True
         )
+
+
+def test_the_demo_begins_with_a_photo_that_talks(tmp_path):
+    from avatarkit.files.images import read_image
+
+    paths = demonstration.Paths(tmp_path)
+    told = demonstration._move(demonstration.Job(tmp_path, threads=1), paths, True)["reenact"]
+    info = probe(paths.moved)
+    assert (info.width, info.height, info.frames) == (1024, 512, 180) and "ynthetic" in info.comment
+    assert told["frames"] == 180 and told["held"] == 0
+    photo = read_image(paths.photo).astype(float)
+    mouth = np.s_[150:185, 205:245]
+    moved = []
+    for index, frame in read_frames(paths.moved):
+        if index % 6 == 0:
+            assert np.abs(frame[:, :512] - photo).mean() < 6  # the photo stands to the left
+            moved.append(np.abs(frame[:, 512:][mouth] - photo[mouth]).mean())
+    assert min(moved) < 8 and max(moved) > 20
