@@ -76,7 +76,7 @@ def speed(person: Subject, threads: int, steps: int) -> None:
     from torch.profiler import ProfilerActivity, profile
 
     set_threads(threads)
-    settings = config.make("fast", threads=threads, expressions=52, patches_from=1.0)
+    settings = config.make(threads=threads, expressions=52, patches_from=1.0)
     loss, _ = patch_loss(settings.perceptual)
     with ClipFrames(person.track, person.source, settings.resolution) as clip:
         trainer = Trainer.create(settings, clip, split(person.track, settings.holdout)[0], loss)
@@ -119,7 +119,7 @@ def memory(person: Subject, threads: int, steps: int) -> None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     before = peak()
-    settings = config.make("fast", threads=threads, steps=steps, resolution=512)
+    settings = config.make(threads=threads, steps=steps, resolution=512)
     registry.get("nerfblendshape").fit(person, settings, lambda at: None)
     print(
         f"512^2, {len(person.track)} frames, {steps} steps: peak {peak():.0f} MB ({before:.0f} MB before the fit)"
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--quality", nargs="*", help="only the quality table, of these clips")
     parser.add_argument("--memory", action="store_true", help="only the memory of a fit at 512^2")
     parser.add_argument("--clip", default="person01", help="clip of the speed and memory tables")
-    parser.add_argument("--preset", default="fast", help="of the quality table")
+    parser.add_argument("--preset", default=config.DEFAULT, help="of the quality table")
     parser.add_argument("--tracks", type=Path, help="folder of <clip>.track.npz")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--minutes", type=float, default=10.0, help="of every fit")

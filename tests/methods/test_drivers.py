@@ -49,7 +49,7 @@ def test_probes_are_those_of_equation_9() -> None:
 
 
 def test_options_are_checked_in_one_line() -> None:
-    assert config.make().preset == "fast" and config.make("repro").images == 1
+    assert config.make().preset == "robust" and config.make().warp and config.make("repro").images == 1
     assert config.make("paper").basis_levels == 16 and config.make("paper", finest=512).finest == 512
     for wrong in (
         {"preset": "quick"}, {"rays": 1}, {"holdout": 0.95}, {"bogus": 1}, {"coarsest": 200, "finest": 100},

@@ -14,9 +14,11 @@ def _option(default: Any, help_: str) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a fit. The defaults are those of the preset ``fast``."""
+    """Everything that decides a fit. The fields' defaults are the preset ``fast``; ``make`` takes ``robust``."""
 
-    preset: str = _option("fast", "fast, paper (Gao et al. 2022) or repro (Xie's reproduction)")
+    preset: str = _option(
+        "fast", "robust (the default), fast, paper (Gao et al. 2022) or repro (Xie's reproduction)"
+    )
     resolution: int = _option(256, "pixels a side of the square head crop")
     steps: int = _option(6000, "training iterations")
     minutes: float = _option(
@@ -78,6 +80,7 @@ class Config:
     focus: float = _option(0.1, "share of the rays that fall on mouth and eyes")
 
 
+DEFAULT = "robust"
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
     # Fast, with the points of the moving face taken back to the face at rest by the tracked mesh: what held up best on
@@ -121,7 +124,7 @@ _CHOICES = {
 _FREE = {"checkpoint", "checkpoint_every", "resume", "preview", "minutes"}
 
 
-def make(preset: str = "fast", **options: Any) -> Config:
+def make(preset: str = DEFAULT, **options: Any) -> Config:
     """The config of a preset with ``options`` on top. Raises UsageError for what cannot work."""
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -129,6 +130,7 @@ class FrameWarps:
             raise AvatarkitError(
                 f"the warp cache cannot be written ({error.strerror}): set AVATARKIT_CACHE to another folder"
             ) from error
+        weakref.finalize(self, self._file.close)
 
     def of(self, positions: tuple[int, ...]) -> Warp:
         """The volumes of frames ``positions``."""
