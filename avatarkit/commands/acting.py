@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from avatarkit.commands.early import Early
     from avatarkit.files.track import Track
     from avatarkit.methods.registry import Drive
     from avatarkit.methods.steering import Steering
     from avatarkit.rendering.camera import Camera
+    from avatarkit.tracking.stream import TrackStream
 
 Item = TypeVar("Item")
 
@@ -122,9 +124,17 @@ class Performed(Acting):
 class Tracked(Acting):
     """A track: of a file, or of a video while it is read."""
 
-    def __init__(self, path: Path, header: dict[str, Any], wishes: Wishes, rigged: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: dict[str, Any],
+        wishes: Wishes,
+        rigged: bool,
+        early: Early[TrackStream] | None = None,
+    ) -> None:
+        """``early``: a stream that was ``watched`` already."""
         super().__init__(header, wishes, rigged)
-        self.path = path
+        self.path, self.early = path, early
         self.begun: Track
         """what the neutral frame was looked for in; there once the driver is opened."""
         self.rest: Drive
@@ -143,22 +153,15 @@ class Tracked(Acting):
         self._open.close()
 
     def _opened(self, stack: ExitStack) -> tuple[Track, Iterator[Track]]:
-        with open(self.path, "rb") if self.path.is_file() else ExitStack() as file:
-            zipped = self.path.is_file() and file.read(2) == b"PK"  # type: ignore[union-attr]
-        if zipped:
+        if is_track(self.path):
             return self._read()
-        from avatarkit.files.video import probe
-        from avatarkit.tracking import TrackOptions
-        from avatarkit.tracking.stream import TrackStream
-
-        wishes, rate = self.wishes, probe(self.path).fps
-        most = wishes.max_frames
-        if most is not None:
-            most = math.ceil(most * rate / (wishes.fps or rate))
-        options = TrackOptions(start=wishes.start, end=wishes.end, max_frames=most, face=wishes.face)
-        # a rig follows the landmarks themselves; what coefficients decide needs them
-        coefficients = not self.rigged or not wishes.steering.idle or wishes.transfer == "absolute"
-        stream = stack.enter_context(TrackStream(self.path, options, wishes.live, coefficients, self.rigged))
+        wishes, early = self.wishes, self.early
+        if early is None:
+            stream = stack.enter_context(watched(self.path, wishes, self.rigged))
+        else:
+            stream = early.take()
+            stack.push(stream)
+        rate, most = stream.info.fps, stream.options.max_frames
         self.video, self.rate = self.path, rate
         span = stream.info.frames - round(wishes.start * rate)
         if wishes.end is not None:
@@ -278,8 +281,43 @@ def paced(items: Iterable[Item], given: float, wanted: float) -> Iterator[Item]:
             made += 1
 
 
-def opened(driver: str, path: Path, header: dict[str, Any], wishes: Wishes, rigged: bool) -> Acting:
+def opened(
+    driver: str,
+    path: Path,
+    header: dict[str, Any],
+    wishes: Wishes,
+    rigged: bool,
+    early: Early[TrackStream] | None = None,
+) -> Acting:
     """The driver an argument names; ``path`` is its file (standard input already spooled)."""
-    if is_capture(path) or (driver in PERFORMANCES and not Path(driver).exists()):
+    if performs(driver, path):
         return Performed(driver, header, wishes, rigged)
-    return Tracked(path, header, wishes, rigged)
+    return Tracked(path, header, wishes, rigged, early)
+
+
+def performs(driver: str, path: Path) -> bool:
+    """Whether the driver has no video: a built-in performance, or a capture."""
+    return is_capture(path) or (driver in PERFORMANCES and not Path(driver).exists())
+
+
+def is_track(path: Path) -> bool:
+    """Whether the file is a track rather than a clip."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(2) == b"PK"
+
+
+def watched(path: Path, wishes: Wishes, rigged: bool) -> TrackStream:
+    """The stream of a clip's track, not yet entered; ``rigged`` as for ``Acting``."""
+    from avatarkit.files.video import probe
+    from avatarkit.tracking import TrackOptions
+    from avatarkit.tracking.stream import TrackStream
+
+    rate, most = probe(path).fps, wishes.max_frames
+    if most is not None:
+        most = math.ceil(most * rate / (wishes.fps or rate))
+    options = TrackOptions(start=wishes.start, end=wishes.end, max_frames=most, face=wishes.face)
+    # a rig follows the landmarks themselves; what coefficients decide needs them
+    coefficients = not rigged or not wishes.steering.idle or wishes.transfer == "absolute"
+    return TrackStream(path, options, wishes.live, coefficients, rigged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from avatarkit.commands.acting import Acting, Wishes
+    from avatarkit.commands.early import Early
     from avatarkit.methods.registry import Drive
     from avatarkit.methods.stage import Stage
+    from avatarkit.tracking.stream import TrackStream
 
     Image = NDArray[np.uint8]
 
@@ -70,6 +73,8 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
 
     began = time.perf_counter()
     _warm_up()
+    import cv2
+
     steering = Steering(job.parts, *job.scales, moving.settings(job.settings))
     cast = casting.cast(job.inputs, job.drivers, bool(job.settings))
     alone = len(cast.pairs) == 1
@@ -77,11 +82,14 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
         output(casting.target(job.output, pair, alone), casting.stem(*pair), "reenact", _suffix(pair))
         for pair in cast.pairs
     ]
-    set_threads(job.threads or moving.cores())
-    from avatarkit.commands.acting import Wishes
+    # the driver is followed in another thread than the one that draws
+    threads = job.threads or max(1, moving.cores() - 1)
+    set_threads(threads)
+    cv2.setNumThreads(threads)
+    from avatarkit.commands import acting
 
     watched = job.side_by_side or job.mouth == "driver"
-    wishes = Wishes(
+    wishes = acting.Wishes(
         job.transfer,
         steering,
         job.live,
@@ -102,11 +110,14 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
         for pair, target in zip(cast.pairs, targets, strict=True):
             source, driver = pair
             making = time.perf_counter()
+            path = piped if driver == casting.STANDARD and piped is not None else Path(driver or "")
+            early = None
+            if source not in stages and driver is not None and not casting.is_avatar(source):
+                early = _early(driver, path, wishes, stack)
             if source not in stages:
                 stages = {source: prepared(job, source, quiet)}
             making = time.perf_counter() - making
-            path = piped if driver == casting.STANDARD and piped is not None else Path(driver or "")
-            summary = _reenact(job, stages[source], driver, path, wishes, target.path, began, quiet)
+            summary = _reenact(job, stages[source], driver, path, wishes, target.path, began, quiet, early)
             summary |= {"photo_seconds": round(making, 3), "output": target.name}
             if target.chosen or not alone:
                 typer.echo(target.name, err=json)
@@ -121,8 +132,22 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     return joined
 
 
+def _early(driver: str, path: Path, wishes: Wishes, stack: ExitStack) -> Early[TrackStream] | None:
+    """The driver's beginning, watched while its photo is prepared; None for drivers without a clip."""
+    from avatarkit.commands import acting
+    from avatarkit.commands.early import Early
+
+    if acting.performs(driver, path) or acting.is_track(path):
+        return None
+    return stack.enter_context(Early(acting.watched(path, wishes, True)))
+
+
 def _warm_up() -> None:
-    """Import what takes longest in another thread, while the head model is built in this one."""
+    """Import what takes longest in another thread, while the head model is built in this one.
+
+    The matrices are small: threads of BLAS would only stand in the way of those that follow and draw.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and scipy are imported
     from threading import Thread
 
     from avatarkit.files.mediapipe import solution
@@ -202,14 +227,15 @@ def _reenact(
     target: Path | None,
     began: float,
     quiet: bool,
+    early: Early[TrackStream] | None = None,
 ) -> dict[str, Any]:
-    """One result; returns its summary."""
+    """One result; returns its summary. ``early``: the driver, if it is being watched already."""
     from avatarkit.commands import acting, console
     from avatarkit.files.sinks import holds_one_frame, open_sink
 
     if driver is None:
         return _still(job, stage, wishes, target, began)
-    actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged)
+    actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged, early)
     with actor:
         if holds_one_frame(target) and actor.frames != 1:
             raise UsageError(f"{target}: a driver needs .mp4, or %05d in a picture's name")
