@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from avatarkit import __version__
-from avatarkit.commands import demo, eval, export, fit, info, reenact, render, segment, track, view
+from avatarkit.commands import demo, distill, eval, export, fit, info, reenact, render, segment, track, view
 
 app = typer.Typer(
     name="avatarkit",
@@ -36,6 +36,7 @@ def _root(
 app.command("track")(track.command)
 app.command("segment")(segment.command)
 app.command("fit", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(fit.command)
+app.command("distill")(distill.command)
 app.command("render")(render.command)
 app.command("reenact")(reenact.command)
 app.command("view")(view.command)

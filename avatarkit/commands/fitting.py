@@ -76,7 +76,7 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
         track = _segmented(track, source, quiet)
     with ExitStack() as stack:
         try:
-            avatar = method.fit(Subject(track, source), config, _reporter(stack, quiet))
+            avatar = method.fit(Subject(track, source), config, reporter(stack, quiet))
         except KeyboardInterrupt:
             if checkpoint.exists():
                 console.note(
@@ -198,7 +198,7 @@ def _segmented(track: Track, source: Path, quiet: bool) -> Track:
         return segment(track, source, None, lambda at: bar.to(at["step"]))
 
 
-def _reporter(stack: ExitStack, quiet: bool) -> Progress:
+def reporter(stack: ExitStack, quiet: bool) -> Progress:
     """A progress callback that opens a new bar for every stage of the work."""
     bars: dict[str, console.Progress] = {}
 

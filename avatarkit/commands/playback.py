@@ -50,6 +50,8 @@ class Job:
     video: Path | None = None
     threads: int = 0
     device: str = "cpu"
+    identity: int = 0
+    """which avatar of a file of several."""
 
 
 @dataclass
@@ -78,7 +80,7 @@ def run(job: Job, json: bool, quiet: bool) -> None:
 
     began = time.perf_counter()
     set_threads(job.threads or moving.cores())
-    stage = Stage.load(job.avatar, job.device).with_background(job.background)
+    stage = Stage.load(job.avatar, job.device, job.identity).with_background(job.background)
     if job.camera not in ("frame", "crop"):
         stage = _elsewhere(stage, job)
     with _driver(job, stage, quiet) as motion:

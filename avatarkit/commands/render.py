@@ -53,6 +53,9 @@ def command(
     audio: moving.Audio = True,
     video: console.Video = None,
     threads: console.Threads = 0,
+    identity: Annotated[
+        int, typer.Option(min=0, help="Which avatar of a file that holds several, from 0.")
+    ] = 0,
     device: console.Device = "cpu",
     json: console.Json = False,
     quiet: console.Quiet = False,
@@ -80,6 +83,7 @@ def command(
             video=video,
             threads=threads,
             device=device,
+            identity=identity,
         ),
         json=json,
         quiet=quiet,

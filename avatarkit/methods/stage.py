@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatarkit.files import identities
 from avatarkit.files.avatar import load_avatar_file
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.methods import registry
@@ -50,9 +51,12 @@ class Stage:
         return replace(self, motion=self.avatar.start(neutral, camera))  # type: ignore[attr-defined]
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> Stage:
-        """The avatar of a file by whichever method made it. Raises AvatarkitError or UsageError for unusable files."""
-        tensors, header = load_avatar_file(path)
+    def load(cls, path: Path, device: str = "cpu", identity: int = 0) -> Stage:
+        """The avatar of a file by whichever method made it; ``identity`` numbers those of a file of several.
+
+        Raises AvatarkitError or UsageError for unusable files.
+        """
+        tensors, header = identities.chosen(*load_avatar_file(path), identity)
         avatar = registry.get(header["method"]).Avatar.from_state(tensors, header, device)
         return cls.of(avatar, tensors)
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avatarkit.data.clip import ClipFrames
 from avatarkit.files.streams import atomic
+from avatarkit.methods.gaussians.footage import Footage
 from avatarkit.methods.gaussians.puppet import Pose, Puppet
 
 Float = NDArray[np.float32]
@@ -47,7 +47,7 @@ class Gauge:
     The head's error is averaged with the head matte as weight; pixels outside the video frame count nowhere.
     """
 
-    clip: ClipFrames
+    clip: Footage
     plate: Float
 
     def quality(self, sitter: Sitter, poses: dict[int, Pose], positions: NDArray[np.int64]) -> Quality:

@@ -21,6 +21,7 @@ from avatarkit.methods.driving import neutral_frame, reference
 from avatarkit.methods.gaussians import checkpoint, config
 from avatarkit.methods.gaussians.avatar import GaussiansAvatar
 from avatarkit.methods.gaussians.measure import Gauge, Quality
+from avatarkit.methods.gaussians.puppet import Pose
 from avatarkit.methods.gaussians.trainer import Trainer
 from avatarkit.methods.registry import Progress, Subject
 from avatarkit.methods.scenery import scenery
@@ -59,8 +60,8 @@ class Gaussians:
         # Rest pose, background and planting come from training frames alone: held-out ones stay unseen.
         seen = replace(track, valid=np.isin(np.arange(len(track)), training))
         rest = neutral_frame(seen)
-        scene, pictures, policy = scenery(seen, subject.source, rest, config.background, progress)
-        scene, pictures = _around(scene, pictures)
+        scene, _, policy = scenery(seen, subject.source, rest, config.background, progress)
+        scene, pictures = around(scene)
         head = heads.load(track.meta.get("head", {}).get("name", "builtin"))
         if track.neutral.shape != head.vertices.shape:
             raise AvatarkitError("the track was made with another head model: track the clip again")
@@ -69,7 +70,7 @@ class Gaussians:
             progress({"stage": "planting", "step": 0, "steps": 1})
             trainer = Trainer.create(config, clip, training, head, rest, gauge.plate)
             progress({"stage": "planting", "step": 1, "steps": 1})
-            _train(trainer, heldout, gauge, progress)
+            train(trainer, heldout, gauge, progress)
             avatar = GaussiansAvatar.quantized(
                 _header(seen, config, training, policy),
                 trainer.puppet,
@@ -79,15 +80,18 @@ class Gaussians:
             )
             progress({"stage": "measuring", "step": 0, "steps": 1})
             on_training, on_heldout = (
-                gauge.quality(avatar, _poses(trainer, chosen), chosen)
+                gauge.quality(avatar, poses(trainer, chosen), chosen)
                 for chosen in (some(training, MEASURED), some(heldout, MEASURED))
             )
-        avatar.header["metrics"] = _metrics(trainer, on_training, on_heldout, time.perf_counter() - started)
+        avatar.header["metrics"] = metrics(trainer, on_training, on_heldout, time.perf_counter() - started)
         return avatar
 
 
-def _around(scene: Scene, pictures: dict[str, Tensor]) -> tuple[Scene, dict[str, Tensor]]:
-    """Scene and pictures with a smaller background, and the torso only outside the crop, where no Gaussians are."""
+def around(scene: Scene) -> tuple[Scene, dict[str, Tensor]]:
+    """``scene`` as the file holds it, and its encoded pictures.
+
+    The background is compressed, and the torso is kept only outside the crop, where no Gaussians are.
+    """
     data = cv2.imencode(
         ".jpg", np.ascontiguousarray(scene.plate[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     )[1]
@@ -107,11 +111,13 @@ def _around(scene: Scene, pictures: dict[str, Tensor]) -> tuple[Scene, dict[str,
     return replace(scene, plate=plate, torso=torso), kept
 
 
-def _poses(trainer: Trainer, positions: NDArray[np.int64]) -> dict[int, Any]:
+def poses(trainer: Trainer, positions: NDArray[np.int64]) -> dict[int, Pose]:
+    """The poses of the frames at ``positions``."""
     return {int(position): trainer.pose(int(position)) for position in positions}
 
 
-def _train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: Progress) -> None:
+def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: Progress) -> None:
+    """All steps of a fit, with looks at ``heldout`` frames, checkpoints and previews; see ``Gaussians.fit``."""
     config = trainer.config
     path = Path(config.checkpoint) if config.checkpoint else None
     clip_hash = track_hash(trainer.clip.track)
@@ -138,9 +144,9 @@ def _train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress:
                 raise KeyboardInterrupt
             now = time.perf_counter()
             if now > look:
-                quality = gauge.quality(trainer, _poses(trainer, watched), watched).head
+                quality = gauge.quality(trainer, poses(trainer, watched), watched).head
                 if config.preview:
-                    gauge.preview(trainer, _poses(trainer, watched[:4]), watched[:4], Path(config.preview))
+                    gauge.preview(trainer, poses(trainer, watched[:4]), watched[:4], Path(config.preview))
                 look = time.perf_counter() + LOOK_EVERY
             if now - reported > REPORT_EVERY or trainer.finished:
                 reported = now
@@ -154,7 +160,7 @@ def _train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress:
                     }
                 )  # fmt: skip
     if config.preview:
-        gauge.preview(trainer, _poses(trainer, watched[:4]), watched[:4], Path(config.preview))
+        gauge.preview(trainer, poses(trainer, watched[:4]), watched[:4], Path(config.preview))
 
 
 def _header(track: Track, config: config.Config, training: NDArray[np.int64], policy: str) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def _header(track: Track, config: config.Config, training: NDArray[np.int64], po
     }
 
 
-def _metrics(trainer: Trainer, training: Quality, heldout: Quality, seconds: float) -> dict[str, Any]:
+def metrics(trainer: Trainer, training: Quality, heldout: Quality, seconds: float) -> dict[str, Any]:
     """The figures of the fit; seconds count the whole work of this process, ms a step the training alone."""
     return {
         "steps": trainer.step,

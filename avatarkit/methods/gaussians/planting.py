@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from avatarkit.data.clip import ClipFrames
 from avatarkit.data.plate import pull_push
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.gaussians import rig as rigs
+from avatarkit.methods.gaussians.footage import Footage
 from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import CHANNELS
@@ -73,7 +73,7 @@ def plant(
     head: HeadModel,
     neutral: Float,
     rig: Rig,
-    clip: ClipFrames,
+    clip: Footage,
     drives: list[Drive],
     positions: NDArray[np.int64],
     count: int,
@@ -96,7 +96,7 @@ def plant(
     return _gathered(patches, rig, clip, looks)
 
 
-def _gathered(patches: list[_Patch], rig: Rig, clip: ClipFrames, looks: list[tuple[int, Drive]]) -> Planting:
+def _gathered(patches: list[_Patch], rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]) -> Planting:
     points = np.concatenate([patch.points for patch in patches])
     bone = np.concatenate([patch.bone for patch in patches])
     opening = np.concatenate([np.full(len(patch.points), patch.opening) for patch in patches])
@@ -246,7 +246,7 @@ class _Card:
 
     @classmethod
     def of(
-        cls, head: HeadModel, neutral: Float, rig: Rig, clip: ClipFrames, looks: list[tuple[int, Drive]]
+        cls, head: HeadModel, neutral: Float, rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]
     ) -> _Card:
         side = clip.resolution
         border = round(MARGIN * side)
@@ -289,7 +289,7 @@ class _Card:
         card = cls(points, share, ~under, (z / focal).astype(np.float32))
         return cls(points, share, ~under & (card._occupancy(rig, clip, looks) > OCCUPIED), card.pixel)
 
-    def _occupancy(self, rig: Rig, clip: ClipFrames, looks: list[tuple[int, Drive]]) -> Float:
+    def _occupancy(self, rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]) -> Float:
         """[H, W] share of the frames, of those that show a place, in which the person is there."""
         flat = self.points.reshape(-1, 3).astype(np.float64)
         share = self.share.reshape(-1, 1)
@@ -354,7 +354,7 @@ def _colors(
     bone: NDArray[np.int64],
     opening: NDArray[np.int64],
     rig: Rig,
-    clip: ClipFrames,
+    clip: Footage,
     looks: list[tuple[int, Drive]],
 ) -> Float:
     """[N, 3] mean color of the frames where each Gaussian is seen on the person."""

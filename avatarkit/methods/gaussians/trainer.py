@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avatarkit.data.clip import ClipFrames
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.gaussians.config import Config
 from avatarkit.methods.gaussians.drivers import Drivers
+from avatarkit.methods.gaussians.footage import Footage
 from avatarkit.methods.gaussians.planting import plant
 from avatarkit.methods.gaussians.puppet import TURN_UNIT, Pose, Puppet
 from avatarkit.methods.gaussians.rig import NECK_STEPS, Rig
@@ -41,7 +41,7 @@ class Trainer:
     """A fit under way. Every draw depends on the seed and the step's number alone."""
 
     config: Config
-    clip: ClipFrames
+    clip: Footage
     training: NDArray[np.int64]
     puppet: Puppet
     plate: Float
@@ -60,7 +60,7 @@ class Trainer:
     def create(
         cls,
         config: Config,
-        clip: ClipFrames,
+        clip: Footage,
         training: NDArray[np.int64],
         head: HeadModel,
         rest: int,
