@@ -122,16 +122,16 @@ def rest_table(photos: Sequence[Path]) -> None:
     show(table)
 
 
-def speed_table(photo: Path, clip: Path) -> None:
-    """The command on one core and on two: medians of three runs."""
-    table = Table(title=f"speed: {photo.name} by {clip.name}, 512 pixels, medians of 3 processes")
+def speed_table(photo: Path, clip: Path, repeats: int) -> None:
+    """The command on one core and on two: medians of ``repeats`` runs."""
+    table = Table(title=f"speed: {photo.name} by {clip.name}, 512 pixels, medians of {repeats} processes")
     for name in ("cores", "synthesis ms", "command ms a frame", "frames/s", "preparation s", "first frame s"):
         table.add_column(name, justify="right")
     available = sorted(os.sched_getaffinity(0))
     for cores in (1, 2):
         if len(available) < cores:
             continue
-        runs = [timed(photo, clip, available[:cores]) for _ in range(3)]
+        runs = [timed(photo, clip, available[:cores]) for _ in range(repeats)]
         draw, command, prepared, first = np.median(runs, 0)
         told = [f"{draw:.2f}", f"{command:.2f}", judged(1000 / command, 90, digits=0), f"{prepared:.2f}"]
         if cores == 1:
@@ -179,6 +179,7 @@ def main() -> None:
         "--clips", nargs="*", type=Path, help="instead of all persons (self) or the drivers (cross)"
     )
     parser.add_argument("--photos", nargs="*", type=Path, help="instead of those of the demands")
+    parser.add_argument("--repeats", type=int, default=3, help="processes that are timed")
     given = parser.parse_args()
     parts = given.parts.split(",")
     if set(parts) - set(PARTS):
@@ -208,7 +209,7 @@ def main() -> None:
     if "rest" in parts:
         rest_table(photos)
     if "speed" in parts:
-        speed_table(photos[0], next((c for c in clips if c.stem == "person05"), clips[0]))
+        speed_table(photos[0], next((c for c in clips if c.stem == "person05"), clips[0]), given.repeats)
 
 
 if __name__ == "__main__":
