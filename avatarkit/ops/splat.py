@@ -90,6 +90,42 @@ class _Splat(torch.autograd.Function):
         return *out, None, None, None
 
 
+class _Blend(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, base: Tensor, residual: Tensor, coefficients: Tensor, scale: Tensor | None
+    ) -> Tensor:
+        native = native_for(base)
+        assert native is not None
+        ctx.save_for_backward(residual, coefficients)
+        ctx.scale = scale
+        out = torch.empty_like(base)
+        native.splat_blend(plain(base), _bits(residual), scale, plain(coefficients), out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        residual, coefficients = ctx.saved_tensors
+        gradient, scale = plain(gradients[0]), ctx.scale
+        native = native_for(gradient)
+        assert native is not None
+        to_residual = to_coefficients = None
+        if ctx.needs_input_grad[1]:
+            weight = coefficients[:, None] if scale is None else coefficients[:, None] * scale
+            outer = weight[:, :, None] * gradient[: residual.shape[1]]
+            to_residual = outer.to(residual.dtype)
+        if ctx.needs_input_grad[2]:
+            to_coefficients = torch.empty_like(coefficients)
+            native.splat_blend_coefficients(_bits(residual), scale, gradient, to_coefficients)
+        return gradient, to_residual, to_coefficients, None
+
+
+def _bits(residual: Tensor) -> Tensor:
+    """As the native kernels take it: halves as their bits."""
+    residual = plain(residual)
+    return residual.view(torch.int16) if residual.dtype == torch.float16 else residual
+
+
 def _pinhole(intrinsics: Tensor) -> tuple[float, float, float, float]:
     """fx, fy, cx, cy."""
     k = intrinsics.detach().tolist()
@@ -110,7 +146,11 @@ def blend(base: Tensor, residual: Tensor, coefficients: Tensor, scale: Tensor | 
         coefficients and gradient; ``anchors.learn`` applies it without forming it).
     """
     base, residual, coefficients, scale = _checked_blend(base, residual, coefficients, scale)
-    return twin.blend(base, residual, coefficients, scale)
+    native = native_for(base, coefficients, *(() if scale is None else (scale,)))
+    if native is None or residual.dtype not in (torch.float32, torch.float16, torch.int8):
+        return twin.blend(base, residual, coefficients, scale)
+    result: Tensor = _Blend.apply(base, residual, coefficients, None if scale is None else plain(scale))
+    return result
 
 
 def _checked(

@@ -14,56 +14,71 @@ namespace {
 
 constexpr float kLog2E = 1.44269504088896341f;
 
-// Half size of the ellipses of least alpha along one axis, from the variance along it.
-inline float reach(float variance, float level) {
-    return std::sqrt(std::max(0.f, variance * (level - kLeastLevel) * (2.f / kLog2E))) * 1.0001f + 1e-4f;
+// x rounded up, for |x| < 2^22.
+inline Vec round_up(Vec x) {
+    const Vec magic = splat(12582912.f), nearest = (x + magic) - magic;
+    return nearest + select(nearest < x, splat(1.f), Vec{});
 }
 
-// First and last + 1 of the tiles of `size` pixels, `tiles` in all, whose pixel centers `low` to `high` touch.
-inline int first_tile(float low, float size, int tiles) {
-    return static_cast<int>(std::clamp(std::ceil((low - (size - 0.5f)) / size), 0.f, static_cast<float>(tiles)));
+// First of the tiles of `size` pixels, `tiles` in all, whose last pixel center lies at `low` or beyond.
+inline Vec first_tile(Vec low, float size, int tiles) {
+    const Vec bounded = smaller(larger((low - splat(size - 0.5f)) * splat(1.f / size), Vec{}), splat(static_cast<float>(tiles)));
+    return round_up(bounded);
 }
-inline int last_tile(float high, float size, int tiles) {
-    return static_cast<int>(std::clamp(std::floor((high - 0.5f) / size) + 1.f, 0.f, static_cast<float>(tiles)));
+// The one after the last whose first pixel center lies at `high` or before.
+inline Vec last_tile(Vec high, float size, int tiles) {
+    const Vec bounded = smaller(larger((high + splat(size - 0.5f)) * splat(1.f / size), Vec{}), splat(static_cast<float>(tiles)));
+    return __builtin_convertvector(__builtin_convertvector(bounded, VecInt), Vec);
 }
 
-// Projects scene splats [begin, end): visible ones to records[begin...] with keys of depth and place.
-int64_t project(const SplatScene& scene, const SplatFrame& frame, Range range, SplatRecord* records,
+// Projects scene splats [begin, end): visible ones to records[begin...], their numbers of rows, and keys of depth and
+// place.
+int64_t project(const SplatScene& scene, const SplatFrame& frame, Range range, SplatRecord* records, uint16_t* rows,
                 uint64_t* keys) {
+    constexpr int kFields = sizeof(SplatRecord) / sizeof(float);
     const Camera camera(scene);
-    int64_t visible = 0;
+    const Vec width = splat(static_cast<float>(scene.width)), infinite = splat(std::numeric_limits<float>::infinity());
+    int64_t place = range.begin;
     for (int64_t at = range.begin; at < range.end; at += kLanes) {
         const int used = static_cast<int>(std::min<int64_t>(kLanes, range.end - at));
         int32_t which[kLanes];
         for (int i = 0; i < kLanes; ++i) which[i] = static_cast<int32_t>(at + std::min(i, used - 1));
         const Projection p(scene, camera, which);
+        const Vec opacity = gather_part(scene.opacity, 1, 0, which);
         const Vec scale = splat(-0.5f * kLog2E) * p.inverse_area;
-        const Vec x = camera.fx * p.u + camera.cx, y = camera.fy * p.v + camera.cy;
-        const Vec aa = scale * p.yy, ab = splat(-2.f) * scale * p.xy, bb = scale * p.xx;
-        const Vec area = splat(0.25f * kLog2E * kLog2E) * p.inverse_area;
+        // In the order of SplatRecord.
+        alignas(64) Vec field[kFields];
+        field[0] = camera.fx * p.u + camera.cx, field[1] = camera.fy * p.v + camera.cy;
+        field[2] = scale * p.yy, field[3] = splat(-2.f) * scale * p.xy, field[4] = scale * p.xx;
+        for (int i = 0; i < kLanes; ++i) field[5][i] = std::log2(std::min(opacity[i], kLargestOpacity));
+        for (int c = 0; c < 3; ++c) field[6 + c] = gather_part(scene.color, 3, c, which);
+        field[9] = splat(0.25f * kLog2E * kLog2E) * p.inverse_area;
+        const Vec budget = larger((field[5] - splat(kLeastLevel)) * splat(2.f / kLog2E), Vec{});
+        field[10] = root(larger(p.xx * budget, Vec{})) * splat(1.0001f) + splat(1e-4f);
+        field[11] = root(larger(p.yy * budget, Vec{})) * splat(1.0001f) + splat(1e-4f);
+        const Vec begin = first_tile(field[1] - field[11], kTileHeight, frame.down);
+        const Vec end = last_tile(field[1] + field[11], kTileHeight, frame.down);
+        field[13] = (Vec)__builtin_convertvector(begin, VecInt), field[14] = (Vec)__builtin_convertvector(end, VecInt);
+        field[15] = Vec{};
+        const Vec all = field[0] + field[1] + field[2] + field[3] + field[4] + field[9] + p.z;
+        const VecInt seen = (p.z > splat(kNear)) & (opacity >= splat(kLeastAlpha)) & (p.xx > Vec{}) &
+                            (field[9] > Vec{}) & (all < infinite) & (all > -infinite) & (begin < end) &
+                            (field[0] + field[10] > Vec{}) & (field[0] - field[10] < width);
         for (int i = 0; i < used; ++i) {
-            const float opacity = scene.opacity[at + i], z = p.z[i];
-            const bool sound = z > kNear && opacity >= kLeastAlpha && p.xx[i] > 0.f && area[i] > 0.f &&
-                               std::isfinite(x[i] + y[i] + z + aa[i] + ab[i] + bb[i] + area[i] + opacity);
-            if (!sound) continue;
-            SplatRecord& r = records[range.begin + visible];
-            r.level = std::log2(std::min(opacity, kLargestOpacity));
-            r.reach_x = reach(p.xx[i], r.level), r.reach_y = reach(p.yy[i], r.level);
-            r.row_begin = first_tile(y[i] - r.reach_y, kTileHeight, frame.down);
-            r.row_end = last_tile(y[i] + r.reach_y, kTileHeight, frame.down);
-            const float width = static_cast<float>(scene.width);
-            if (r.row_begin >= r.row_end || x[i] + r.reach_x < 0.f || x[i] - r.reach_x > width) continue;
-            r.x = x[i], r.y = y[i], r.aa = aa[i], r.ab = ab[i], r.bb = bb[i], r.area = area[i];
-            const float* color = scene.color + (at + i) * 3;
-            r.red = color[0], r.green = color[1], r.blue = color[2];
-            r.index = static_cast<int32_t>(at + i);
+            if (!seen[i]) continue;
+            alignas(64) float record[kFields];
+            for (int f = 0; f < kFields; ++f) record[f] = field[f][i];
+            std::memcpy(records + place, record, sizeof record);
+            records[place].index = static_cast<int32_t>(at + i);
+            rows[place] = static_cast<uint16_t>(records[place].row_end - records[place].row_begin);
             uint32_t depth;
+            const float z = p.z[i];
             std::memcpy(&depth, &z, sizeof depth);  // of positive floats the bits sort like the values
-            keys[range.begin + visible] = static_cast<uint64_t>(depth) << 32 | static_cast<uint64_t>(range.begin + visible);
-            ++visible;
+            keys[place] = static_cast<uint64_t>(depth) << 32 | static_cast<uint64_t>(place);
+            ++place;
         }
     }
-    return visible;
+    return place - range.begin;
 }
 
 // Stable sort by the upper 32 bits, least significant digit first; returns which of both arrays holds the result.
@@ -111,22 +126,34 @@ void find_spans(const SplatRecord& s, int across, uint32_t* spans) {
         // Truncation rounds down what is not negative: tiles are counted from one before the first.
         const Vec begin = smaller(larger((left + splat(0.5f)) * per_tile, Vec{}), last);
         const Vec end = smaller(larger((right - splat(0.5f)) * per_tile + splat(1.f), Vec{}), last);
-        const VecInt from = __builtin_convertvector(begin, VecInt), to = __builtin_convertvector(end, VecInt);
+        const VecInt from = __builtin_convertvector(begin, VecInt);
+        const VecInt both = from | __builtin_convertvector(larger(begin, end), VecInt) << 16;
         const int rows = std::min(kLanes, s.row_end - row);
-        for (int i = 0; i < rows; ++i)
-            spans[row - s.row_begin + i] = static_cast<uint32_t>(from[i]) | static_cast<uint32_t>(std::max(to[i], from[i])) << 16;
+        std::memcpy(spans + row - s.row_begin, &both, rows * sizeof(uint32_t));
     }
 }
 
-// Calls work(row, begin, end) for each row of tiles of a splat that is this thread's: row % threads == thread.
-template <class Work>
-inline void own_rows(const SplatRecord& s, const uint32_t* spans, int thread, int threads, Work&& work) {
-    const int skip = (thread - s.row_begin % threads + threads) % threads;
-    for (int row = s.row_begin + skip; row < s.row_end; row += threads) {
-        const uint32_t span = spans[s.span + row - s.row_begin];
-        work(row, static_cast<int>(span & 0xffff), static_cast<int>(span >> 16));
+// The rows of tiles of one thread: every threads-th, so that each has its share of the subject.
+class OwnRows {
+  public:
+    OwnRows(const uint32_t* spans, int thread, int threads) : spans_(spans), threads_(threads), next_(threads) {
+        for (int i = 0; i < threads; ++i) next_[i] = (thread - i + threads) % threads;
     }
-}
+    // Calls work(row, begin, end) for each of these rows that a splat touches, and the tiles it touches in it.
+    template <class Work>
+    void operator()(const SplatRecord& s, Work&& work) const {
+        const int skip = threads_ == 1 ? 0 : next_[static_cast<uint32_t>(s.row_begin) % static_cast<uint32_t>(threads_)];
+        for (int row = s.row_begin + skip; row < s.row_end; row += threads_) {
+            const uint32_t span = spans_[s.span + row - s.row_begin];
+            work(row, static_cast<int>(span & 0xffff), static_cast<int>(span >> 16));
+        }
+    }
+
+  private:
+    const uint32_t* spans_;
+    int threads_;
+    Scratch<int> next_;
+};
 
 }  // namespace
 
@@ -138,12 +165,13 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
     auto* records = room<SplatRecord>(frame.records, scene.count);
     frame.splats = room<SplatRecord>(frame.sorted, scene.count);
     auto* keys = room<uint64_t>(frame.keys, 2 * scene.count);
+    auto* rows = room<uint16_t>(frame.rows, scene.count);
     frame.tiles = room<uint32_t>(frame.counts, tiles + 2 + static_cast<int64_t>(frame.down));
     std::fill(frame.tiles, frame.tiles + tiles + 2 + frame.down, 0u);
     Scratch<int64_t> found(threads + 1);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; ++t)
-        found[t] = project(scene, frame, part_of(scene.count, t, threads, kLanes), records, keys);
+        found[t] = project(scene, frame, part_of(scene.count, t, threads, kLanes), records, rows, keys);
     frame.visible = 0;
     for (int t = 0; t < threads; ++t) {
         const int64_t begin = part_of(scene.count, t, threads, kLanes).begin;
@@ -151,13 +179,13 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
         frame.visible += found[t];
     }
     const uint64_t* order = sort_by_depth(keys, keys + scene.count, frame.visible);
-    int64_t rows = 0;
+    auto* starts = room<uint32_t>(frame.starts, frame.visible);
+    uint32_t length = 0;
     for (int64_t i = 0; i < frame.visible; ++i) {
-        SplatRecord& r = records[static_cast<uint32_t>(order[i])];
-        r.span = static_cast<int32_t>(rows);
-        rows += r.row_end - r.row_begin;
+        starts[i] = length;
+        length += rows[static_cast<uint32_t>(order[i])];
     }
-    auto* spans = room<uint32_t>(frame.spans, rows);
+    auto* spans = room<uint32_t>(frame.spans, length);
     // Lists are counted as differences along a row, one place longer than the row has tiles.
     const int64_t pitch = frame.across + 1;
     uint32_t* counts = frame.tiles;
@@ -165,16 +193,21 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
     {
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < frame.visible; ++i) {
-            frame.splats[i] = records[static_cast<uint32_t>(order[i])];
-            find_spans(frame.splats[i], frame.across, spans + frame.splats[i].span);
+            __builtin_prefetch(records + static_cast<uint32_t>(order[std::min(i + 8, frame.visible - 1)]));
+            SplatRecord s = records[static_cast<uint32_t>(order[i])];
+            s.span = static_cast<int32_t>(starts[i]);
+            find_spans(s, frame.across, spans + s.span);
+            frame.splats[i] = s;
         }
 #pragma omp for schedule(static, 1)
-        for (int t = 0; t < threads; ++t)
+        for (int t = 0; t < threads; ++t) {
+            const OwnRows own(spans, t, threads);
             for (int64_t i = 0; i < frame.visible; ++i)
-                own_rows(frame.splats[i], spans, t, threads, [&](int row, int begin, int end) {
+                own(frame.splats[i], [&](int row, int begin, int end) {
                     ++counts[row * pitch + begin];
                     --counts[row * pitch + end];
                 });
+        }
     }
     // Sums of the differences are lengths; their sums are where lists begin. Compacts the rows on the way.
     uint32_t total = 0, place = 0;
@@ -188,13 +221,15 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
     }
     frame.entries = room<uint32_t>(frame.lists, total);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; ++t)
+    for (int t = 0; t < threads; ++t) {
+        const OwnRows own(spans, t, threads);
         for (int64_t i = 0; i < frame.visible; ++i)
-            own_rows(frame.splats[i], spans, t, threads, [&](int row, int begin, int end) {
+            own(frame.splats[i], [&](int row, int begin, int end) {
                 uint32_t* cursor = counts + static_cast<int64_t>(row) * frame.across;
                 for (int column = begin; column < end; ++column)
                     frame.entries[cursor[column]++] = static_cast<uint32_t>(i);
             });
+    }
     // Every cursor now stands at the end of its list, where the next one begins.
     std::copy_backward(counts, counts + tiles, counts + tiles + 1);
     counts[0] = 0;

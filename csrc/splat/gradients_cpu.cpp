@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "common/threads.h"
+#include "splat/pixels.h"
 #include "splat/projection.h"
 #include "splat/splat.h"
 #include "splat/tile.h"
@@ -53,22 +54,11 @@ struct TileGradient {
 
 TileGradient load_gradient(const SplatScene& scene, const float* image, const float* gradient, int left, int top) {
     TileGradient t;
-    alignas(64) float planes[5][kLanes];
     for (int k = 0; k < kBlocks; ++k) {
-        for (int i = 0; i < kLanes; ++i) {
-            const int x = left + k % kBlocksAcross * kBlockWidth + i % kBlockWidth;
-            const int y = top + k / kBlocksAcross * kBlockHeight + i / kBlockWidth;
-            const bool inside = x < scene.width && y < scene.height;
-            const int64_t at = (static_cast<int64_t>(y) * scene.width + x) * 4;
-            float rest = 0.f;
-            for (int c = 0; c < 4; ++c) {
-                planes[c][i] = inside ? gradient[at + c] : 0.f;
-                if (inside) rest += gradient[at + c] * image[at + c];
-            }
-            planes[4][i] = rest;
-        }
-        t.red[k] = load(planes[0]), t.green[k] = load(planes[1]), t.blue[k] = load(planes[2]);
-        t.alpha[k] = load(planes[3]), t.rest[k] = load(planes[4]);
+        const BlockPlace place(scene, left, top, k);
+        const Channels to = load_block(gradient, scene.width, place), sum = load_block(image, scene.width, place);
+        t.red[k] = to.of[0], t.green[k] = to.of[1], t.blue[k] = to.of[2], t.alpha[k] = to.of[3];
+        t.rest[k] = to.of[0] * sum.of[0] + to.of[1] * sum.of[1] + to.of[2] * sum.of[2] + to.of[3] * sum.of[3];
     }
     return t;
 }
@@ -84,6 +74,9 @@ void backward_tile(const SplatRecord* splats, const uint32_t* list, int64_t coun
     for (auto& p : passing) p = splat(1.f);
     for (int64_t n = 0; n < count; ++n) {
         const SplatRecord& s = splats[list[n]];
+        const uint32_t ahead = list[std::min(n + 6, count - 1)];
+        __builtin_prefetch(splats + ahead);
+        __builtin_prefetch(sums + static_cast<int64_t>(ahead) * kPitch, 1);
         const TileLevels levels(s, x, y);
         Vec part[kSums] = {};
         bool touched = false;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "common/threads.h"
+#include "splat/pixels.h"
 #include "splat/splat.h"
 #include "splat/tile.h"
 
@@ -31,6 +32,7 @@ Tile blend_tile(const SplatRecord* splats, const uint32_t* list, int64_t count, 
     }
     for (int64_t n = 0; n < count; ++n) {
         const SplatRecord& s = splats[list[n]];
+        __builtin_prefetch(splats + list[std::min(n + 6, count - 1)]);
         const TileLevels levels(s, x, y);
 #pragma GCC unroll 8
         for (int k = 0; k < kBlocks; ++k) {
@@ -48,32 +50,13 @@ Tile blend_tile(const SplatRecord* splats, const uint32_t* list, int64_t count, 
     return t;
 }
 
-// Four pixels of four channels, from channels to pixels.
-inline void transpose(Vec4& a, Vec4& b, Vec4& c, Vec4& d) {
-    typedef int32_t Shuffle __attribute__((vector_size(16)));
-    const Vec4 ab_low = __builtin_shuffle(a, b, Shuffle{0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, Shuffle{2, 6, 3, 7});
-    const Vec4 cd_low = __builtin_shuffle(c, d, Shuffle{0, 4, 1, 5}), cd_high = __builtin_shuffle(c, d, Shuffle{2, 6, 3, 7});
-    a = __builtin_shuffle(ab_low, cd_low, Shuffle{0, 1, 4, 5}), b = __builtin_shuffle(ab_low, cd_low, Shuffle{2, 3, 6, 7});
-    c = __builtin_shuffle(ab_high, cd_high, Shuffle{0, 1, 4, 5}), d = __builtin_shuffle(ab_high, cd_high, Shuffle{2, 3, 6, 7});
-}
-
-// Calls put(x, y, pixels, count): a run of at most four pixels of a tile, [4][4] floats, inside the image.
+// Calls put(x, y, pixels, count) for each run of at most four pixels of a tile inside the image.
 template <class Put>
 inline void each_run(const SplatScene& scene, const Tile& t, int left, int top, Put&& put) {
-    static_assert(kBlockWidth == 4);
     for (int k = 0; k < kBlocks; ++k) {
-        const int x = left + k % kBlocksAcross * kBlockWidth, count = std::min(kBlockWidth, scene.width - x);
-        if (count <= 0) continue;
-        const Vec alpha = splat(1.f) - t.passing[k];
-        for (int j = 0; j < kBlockHeight; ++j) {
-            const int y = top + k / kBlocksAcross * kBlockHeight + j;
-            if (y >= scene.height) break;
-            Vec4 run[4];
-            const Vec* channels[4] = {&t.red[k], &t.green[k], &t.blue[k], &alpha};
-            for (int c = 0; c < 4; ++c) std::memcpy(&run[c], reinterpret_cast<const float*>(channels[c]) + 4 * j, sizeof run[c]);
-            transpose(run[0], run[1], run[2], run[3]);
-            put(x, y, run, count);
-        }
+        const BlockPlace place(scene, left, top, k);
+        const Pixels pixels = to_pixels({{t.red[k], t.green[k], t.blue[k], splat(1.f) - t.passing[k]}});
+        for (int j = 0; j < place.height; ++j) put(place.x, place.y + j, pixels.of[j], place.width);
     }
 }
 
@@ -97,24 +80,33 @@ inline Tile blend_tile(const SplatFrame& frame, int64_t tile, int left, int top)
 void splat_image(const SplatScene& scene, const SplatFrame& frame, float* image) {
     each_tile(frame, [&](int64_t tile, int left, int top) {
         each_run(scene, blend_tile(frame, tile, left, top), left, top, [&](int x, int y, const Vec4* run, int count) {
-            std::memcpy(image + (static_cast<int64_t>(y) * scene.width + x) * 4, run, count * sizeof(Vec4));
+            float* to = image + (static_cast<int64_t>(y) * scene.width + x) * 4;
+            if (count == kBlockWidth) std::memcpy(to, run, kBlockWidth * sizeof(Vec4));
+            else std::memcpy(to, run, count * sizeof(Vec4));
         });
     });
 }
 
 void splat_compose(const SplatScene& scene, const SplatFrame& frame, const SplatBackground& background,
                    uint8_t* pixels) {
+    typedef int32_t Int4 __attribute__((vector_size(16)));
     each_tile(frame, [&](int64_t tile, int left, int top) {
         each_run(scene, blend_tile(frame, tile, left, top), left, top, [&](int x, int y, const Vec4* run, int count) {
             const int64_t at = (static_cast<int64_t>(y) * scene.width + x) * 3;
             for (int i = 0; i < count; ++i) {
-                Vec4 behind{};
-                for (int c = 0; c < 3; ++c)
-                    behind[c] = background.bytes ? static_cast<float>(background.bytes[at + 3 * i + c])
-                                                 : 255.f * background.floats[at + 3 * i + c];
-                const Vec4 value = run[i] * splat4(255.f) + splat4(1.f - run[i][3]) * behind + splat4(0.5f);
-                for (int c = 0; c < 3; ++c)
-                    pixels[at + 3 * i + c] = static_cast<uint8_t>(std::min(std::max(value[c], 0.f), 255.f));
+                Vec4 behind;
+                if (background.bytes) {
+                    const uint8_t* b = background.bytes + at + 3 * i;
+                    behind = __builtin_convertvector((Int4{b[0], b[1], b[2], 0}), Vec4);
+                } else {
+                    const float* b = background.floats + at + 3 * i;
+                    behind = Vec4{b[0], b[1], b[2], 0.f} * splat4(255.f);
+                }
+                Vec4 value = run[i] * splat4(255.f) + splat4(1.f - run[i][3]) * behind + splat4(0.5f);
+                value = value > Vec4{} ? value : Vec4{};
+                value = value < splat4(255.f) ? value : splat4(255.f);
+                const Int4 rounded = __builtin_convertvector(value, Int4);
+                for (int c = 0; c < 3; ++c) pixels[at + 3 * i + c] = static_cast<uint8_t>(rounded[c]);
             }
         });
     });

@@ -32,7 +32,7 @@ struct alignas(64) SplatRecord {
     float reach_x, reach_y;  // pixels: half sizes of the ellipse of alpha = kLeastAlpha
     int32_t index;          // in the scene
     int32_t row_begin, row_end;  // rows of tiles
-    int32_t span;           // of its first row
+    int32_t span;                // place of its first row's span of tiles
 };
 
 // Memory of one kind, kept from frame to frame.
@@ -52,7 +52,7 @@ struct SplatFrame {
     SplatRecord* splats = nullptr;    // [visible]
     uint32_t* tiles = nullptr;        // [down * across + 1]: ends of the lists in `entries`, after a zero
     uint32_t* entries = nullptr;      // positions in `splats`, rising within a tile
-    SplatBuffer records, sorted, keys, spans, counts, lists, gradients;
+    SplatBuffer records, sorted, keys, rows, starts, spans, counts, lists, gradients;
 };
 
 // What `splat_compose` lays the splats over: bytes, or floats in [0, 1]; the other is null. [H][W][3].

@@ -56,6 +56,18 @@ class FrameLease {
     std::unique_ptr<SplatFrame> frame_;
 };
 
+// Residuals of one of the three types; halves come as their bits.
+SplatResiduals residuals_of(const nb::ndarray<nb::c_contig, nb::device::cpu>& array,
+                            const std::optional<Floats>& scale) {
+    SplatResiduals r{nullptr, nullptr, nullptr, scale ? scale->data() : nullptr, static_cast<int64_t>(array.shape(0)),
+                     static_cast<int64_t>(array.shape(1)), static_cast<int64_t>(array.shape(2))};
+    if (array.dtype() == nb::dtype<float>()) r.floats = static_cast<const float*>(array.data());
+    else if (array.dtype() == nb::dtype<int8_t>()) r.bytes = static_cast<const int8_t*>(array.data());
+    else if (array.dtype() == nb::dtype<int16_t>()) r.halves = static_cast<const uint16_t*>(array.data());
+    else throw nb::type_error("residuals must be float32, int8 or the int16 bits of float16");
+    return r;
+}
+
 }  // namespace
 
 void bind_splat(nanobind::module_& m) {
@@ -91,4 +103,18 @@ void bind_splat(nanobind::module_& m) {
         AK_CALL(splat_backward, scene, *frame, image.data(), grad_image.data(), grad_mean.data(),
                 grad_covariance.data(), grad_color.data(), grad_opacity.data());
     });
+    using Anything = nb::ndarray<nb::c_contig, nb::device::cpu>;
+    m.def("splat_blend", [](Floats base, Anything residual, std::optional<Floats> scale, Floats coefficients,
+                            Floats out) {
+        const SplatResiduals residuals = residuals_of(residual, scale);
+        nb::gil_scoped_release release;
+        AK_CALL(splat_blend, base.data(), static_cast<int64_t>(base.shape(0)), residuals, coefficients.data(),
+                out.data());
+    }, nb::arg("base"), nb::arg("residual"), nb::arg("scale").none(), nb::arg("coefficients"), nb::arg("out"));
+    m.def("splat_blend_coefficients", [](Anything residual, std::optional<Floats> scale, Floats gradient,
+                                         Floats out) {
+        const SplatResiduals residuals = residuals_of(residual, scale);
+        nb::gil_scoped_release release;
+        AK_CALL(splat_blend_coefficients, residuals, gradient.data(), out.data());
+    }, nb::arg("residual"), nb::arg("scale").none(), nb::arg("gradient"), nb::arg("out"));
 }
