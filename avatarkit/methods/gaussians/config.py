@@ -37,8 +37,8 @@ class Config:
     resume: bool = _option(False, "go on from the checkpoint")
     preview: str = _option("", "PNG rewritten during the fit: held-out frames, truth above avatar")
 
-    expressions: int = _option(24, "principal components of the expression coefficients that drive residuals")
-    landmarks: int = _option(12, "components of what the landmarks show beyond the coefficients (0: none)")
+    expressions: int = _option(22, "principal components of the expression coefficients that drive residuals")
+    landmarks: int = _option(10, "components of what the landmarks show beyond the coefficients (0: none)")
     pose: bool = _option(True, "residuals driven by the head's pose as well")
     coarse: float = _option(0.15, "share of the fit at half the resolution, for a quick start")
     rate: float = _option(1.0, "factor of all learning rates")
