@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,14 +121,12 @@ class Rig:
 
     def _head(self, moved: Similarity, motion: Motion) -> tuple[Similarity, float]:
         """The photo's head in the driver's pose, and by how many radians its turn is held back."""
-        from scipy.spatial.transform import Rotation
-
         options = motion.options
         if "pose" not in options.parts:
             return Similarity(1.0, np.eye(3), np.zeros(3)), 0.0
-        asked = options.pose_scale * Rotation.from_matrix(moved.rotation).as_rotvec()
+        asked = options.pose_scale * cv2.Rodrigues(moved.rotation)[0][:, 0]  # scipy's takes ten times as long
         turn = soft_clamp(asked, LIMITS[0], LIMITS[1], np.full(3, MARGIN))
-        rotation = Rotation.from_rotvec(turn).as_matrix()
+        rotation = np.asarray(cv2.Rodrigues(turn)[0])
         scale = float(np.clip(moved.scale**options.pose_scale, 0.6, 1.6))
         stable = list(marks.STABLE)
         before = motion.neutral[stable].mean(0)
@@ -136,6 +136,7 @@ class Rig:
         return Similarity(scale, rotation, self.center + travel - scale * rotation @ self.center), held
 
     @staticmethod
+    @cache
     def _taken(parts: tuple[str, ...]) -> Array:
         """[478] 1 on the landmarks whose motion is taken over."""
         taken = np.ones(marks.COUNT) if "face" in parts else np.zeros(marks.COUNT)
