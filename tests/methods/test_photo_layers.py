@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from avatarkit.heads import landmarks as marks
-from avatarkit.methods.photo import draw, mesh, patches, prepare, warp
+from avatarkit.methods.photo import draw, mesh, patches, prepare, texture, warp
 from avatarkit.methods.photo.depth import outer_depth
 from tests.methods.test_photo_transfer import face
 
@@ -109,3 +109,20 @@ def test_soft_polygons_keep_their_area_within_half_a_pixel() -> None:
     assert part is not None
     assert part.mask.sum() == pytest.approx(800, rel=0.12)
     assert patches.region(square + 500, 100, 100) is None
+
+
+def test_stripes_behind_the_person_go_on() -> None:
+    """Along the edge the fill has the stripes of the wall at their places; farther in and without any it is smooth."""
+    x = np.arange(SIZE)
+    wall = np.broadcast_to((120 + 60 * np.sign(np.sin(2 * np.pi * x / 16)))[:, None, None], (SIZE, SIZE, 3))
+    source = np.ascontiguousarray(wall, np.float32)
+    known = np.ones((SIZE, SIZE), np.float32)
+    known[:, 96:] = 0
+    smooth = np.full_like(source, 120)
+    made = texture.detailed(smooth, source, known, 60.0)
+    near, far = slice(98, 116), slice(170, SIZE)
+    rows = slice(32, SIZE - 32)
+    agreement = np.corrcoef(made[rows, near, 0].ravel(), source[rows, near, 0].ravel())[0, 1]
+    assert agreement > 0.8
+    assert np.array_equal(made[:, far], smooth[:, far])
+    assert np.array_equal(texture.detailed(smooth, source, np.ones_like(known), 60.0), smooth)

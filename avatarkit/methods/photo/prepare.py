@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from avatarkit.data.plate import pull_push
 from avatarkit.heads.landmarks import OVAL
+from avatarkit.methods.photo.texture import detailed
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 SPILL = 0.03
 """Share of the face's width by which the person is grown before the background is filled."""
+NEAR = 0.22
+"""Reach of detail in the filled background, in face widths: so far a turn uncovers it."""
 INSIDE = 0.97
 """Size of the outline within which the face is whole, against the face's oval."""
 
@@ -65,13 +68,14 @@ def covered(alpha: Float, face: NDArray[np.floating]) -> Float:
 
 
 def background(photo: Image, alpha: Float, width: float, seed: int = 0) -> Image:
-    """[H, W, 3] the photo with the person filled from around it (pull-push) under a light grain."""
+    """[H, W, 3] the photo with the person filled from around it: pull-push, near the edge with detail, and grain."""
     radius = max(2, round(SPILL * width))
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     person = cv2.dilate((alpha > 0.04).astype(np.uint8), disk)
     known = (1 - person).astype(np.float32)
     source = photo.astype(np.float32)
     filled = pull_push(source, known) if known.any() else np.full_like(source, source.mean((0, 1)))
+    filled = detailed(filled, source, known, NEAR * width)
     soft = cv2.GaussianBlur(cv2.erode(known, np.ones((5, 5))), (0, 0), 1.5)[..., None]
     gray = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.float32)
     high = gray - cv2.GaussianBlur(gray, (0, 0), 1.2)
