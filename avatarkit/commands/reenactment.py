@@ -66,6 +66,8 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
 
     Raises AvatarkitError where it cannot be done.
     """
+    # Read when numpy is imported: for matrices this small, BLAS's threads would only spin beside those that work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from avatarkit.commands import console
     from avatarkit.files.streams import output, spooled
     from avatarkit.methods.steering import Steering
@@ -143,11 +145,7 @@ def _early(driver: str, path: Path, wishes: Wishes, stack: ExitStack) -> Early[T
 
 
 def _warm_up() -> None:
-    """Import what takes longest in another thread, while the head model is built in this one.
-
-    The matrices are small: threads of BLAS would only stand in the way of those that follow and draw.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and scipy are imported
+    """Import what takes longest in another thread, while the head model is built in this one."""
     from threading import Thread
 
     from avatarkit.files.mediapipe import solution
