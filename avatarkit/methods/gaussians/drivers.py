@@ -97,6 +97,11 @@ class Drivers:
     def __len__(self) -> int:
         return len(self.expression) + len(self.pose) + len(self.landmarks)
 
+    @property
+    def posing(self) -> slice:
+        """Which of the coefficients are the pose's."""
+        return slice(len(self.expression), len(self.expression) + len(self.pose))
+
     def coefficients(self, drive: Drive, vertices: Float, rig: Rig) -> Float:
         """[K] of a drive whose rig's ``vertices`` are posed.
 

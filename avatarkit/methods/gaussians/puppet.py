@@ -24,6 +24,9 @@ DILATION = 0.3
 TURN_UNIT = 10.0
 """Radians a meter: corrections learn turns and movements at rates this far apart."""
 
+RIDGE = 0.02
+"""Weight that keeps the torso from following small motions of the head."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pose:
@@ -70,13 +73,12 @@ class Puppet:
 
         The clip's own track tells it in its picture; anybody else's torso follows the head as the clip's did.
         """
-        start, stop = len(self.drivers.expression), len(self.drivers.expression) + len(self.drivers.pose)
         if self.torso_map.shape[1] == 0:
             return np.eye(3, 4, dtype=np.float32)
         if drive.torso is not None and np.isfinite(drive.torso).all():
             plane = _compose(drive.torso, _inverse(self.torso_rest))
         else:
-            a, b, x, y = self.torso_map @ np.append(coefficients[start:stop], 1)
+            a, b, x, y = self.torso_map @ np.append(coefficients[self.drivers.posing], 1)
             plane = np.array([[1 + a, -b, x], [b, 1 + a, y]])
         k = np.asarray(self.drivers.intrinsics, np.float64)
         turn, center = np.asarray(plane[:, :2], np.float64), k[:2, 2]
@@ -122,13 +124,33 @@ class Puppet:
     def draw(self, gaussians: Tensor, pose: Pose, camera: Camera) -> Tensor:
         """[H, W, 4] premultiplied picture of blended ``gaussians`` [14, N]."""
         bones = self.bones(pose)
-        carried = carry(gaussians, bones, self.bone, self.visibility(gaussians[:3].detach(), bones, pose))
+        visibility = self.visibility(gaussians[:3].detach(), bones, pose)
+        mean, covariance, color, opacity = carry(gaussians, bones, self.bone, visibility)
         k = torch.from_numpy(np.asarray(camera.intrinsics, np.float32))
-        return splat(*carried, k, (camera.height, camera.width), self.dilation(camera))
+        # colors beyond the range could paint the background over, and would not survive another one
+        color = color.clamp(0, 1)
+        return splat(
+            mean, covariance, color, opacity, k, (camera.height, camera.width), self.dilation(camera)
+        )
 
     def dilation(self, camera: Camera) -> float:
         """Square pixels by which splats are blurred, the same share of the picture at any resolution."""
         return DILATION * (float(camera.intrinsics[0, 0]) / self.focal) ** 2
+
+
+def torso_model(torso: Float, confidence: Float, rest: Float, poses: Float) -> Float:
+    """[4, P + 1] affine map from pose coefficients [T, P] to the similarity (a, b, x, y) of the torso since ``rest``.
+
+    ``torso`` [T, 2, 3] as tracked, ``confidence`` [T] its weights. Ridge regression: what the head's pose does
+    not explain stays at its mean.
+    """
+    back = _inverse(rest)
+    moves = np.stack([_compose(plane, back) for plane in torso]).astype(np.float64)
+    target = np.stack([moves[:, 0, 0] - 1, moves[:, 1, 0], moves[:, 0, 2], moves[:, 1, 2]], 1)
+    inputs = np.column_stack([poses, np.ones(len(poses))]).astype(np.float64)
+    weighted = inputs * np.asarray(confidence, np.float64)[:, None]
+    ridge = np.diag([*np.full(poses.shape[1], RIDGE * max(float(confidence.sum()), 1.0)), 1e-6])
+    return np.linalg.solve(inputs.T @ weighted + ridge, weighted.T @ target).T.astype(np.float32)
 
 
 def _compose(second: Float, first: Float) -> Float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from avatarkit.files.track import Track
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.gaussians.config import Config
 from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.footage import Footage
 from avatarkit.methods.gaussians.planting import plant
-from avatarkit.methods.gaussians.puppet import TURN_UNIT, Pose, Puppet
+from avatarkit.methods.gaussians.puppet import TURN_UNIT, Pose, Puppet, torso_model
 from avatarkit.methods.gaussians.rig import NECK_STEPS, Rig
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import BLENDED, CHANNELS, LearnOptions, carry, learn
@@ -32,6 +33,8 @@ RATES = (4e-5,) * 3 + (0.04,) + (0.008,) * 3 + (0.004,) * 4 + (0.012,) * 3
 CORRECTION_RATE = 2e-5
 """Of the corrections of cranium and torso, meters."""
 BETAS, EPSILON = (0.9, 0.99), 1e-15
+UNSURE = 0.2
+"""Confidence below which a tracked torso is not believed."""
 WARM_UP = 30
 """Steps over which the rates rise."""
 
@@ -78,6 +81,17 @@ class Trainer:
             np.zeros((2, 6, len(drivers) + 1), np.float32), np.zeros((4, 0), np.float32),
             np.eye(2, 3, dtype=np.float32), float(clip.camera.intrinsics[0, 0]),
         )  # fmt: skip
+        if track.torso is not None and np.isfinite(track.torso[rest]).all():
+            puppet.torso_rest = track.torso[rest].astype(np.float32)
+            seen = np.isfinite(track.torso[training]).all((1, 2)) & (_confidence(track)[training] > UNSURE)
+            poses = np.stack([puppet.pose(drive).coefficients for drive in drives])[:, drivers.posing]
+            if seen.any():
+                puppet.torso_map = torso_model(
+                    track.torso[training][seen],
+                    _confidence(track)[training][seen],
+                    puppet.torso_rest,
+                    poses[seen],
+                )
         count = planting.base.shape[1]
         trainer = cls(
             config, clip, training, puppet, plate, planting.base,
@@ -110,7 +124,7 @@ class Trainer:
         """The frame's own pose, worked out once."""
         found = self.poses.get(position)
         if found is None:
-            found = self.poses[position] = self.puppet.pose(Drive.of(self.clip.track, position))
+            found = self.poses[position] = self.puppet.pose(_drive(self.clip.track, position))
         return found
 
     def gaussians(self, pose: Pose) -> Tensor:
@@ -135,6 +149,7 @@ class Trainer:
         blended.requires_grad_()
         mean, covariance, color, opacity = carry(blended, bones, puppet.bone, visibility)
         mean.retain_grad()
+        color = color.clamp(0, 1)  # as the avatar draws
         k = torch.from_numpy(camera.intrinsics)
         image = splat(
             mean, covariance, color, opacity, k, (camera.height, camera.width), puppet.dilation(camera)
@@ -225,6 +240,17 @@ class Trainer:
         cranium = torch.where(bone < NECK_STEPS, 1 - torso, torch.zeros(()))
         self._rigid = torch.stack([cranium, torso])
         """[2, N] how much of each correction a Gaussian takes part in"""
+
+
+def _confidence(track: Track) -> Float:
+    """[T] of the tracked torso."""
+    return np.ones(len(track), np.float32) if track.torso_confidence is None else track.torso_confidence
+
+
+def _drive(track: Track, position: int) -> Drive:
+    """The frame's drive, without a torso that was not tracked well."""
+    drive = Drive.of(track, position)
+    return drive if _confidence(track)[position] > UNSURE else replace(drive, torso=None)
 
 
 def _resized(image: NDArray[Any], size: int) -> NDArray[Any]:

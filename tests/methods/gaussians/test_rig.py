@@ -14,7 +14,7 @@ from avatarkit import heads
 from avatarkit.files.track import Track
 from avatarkit.methods.gaussians import rig as rigs
 from avatarkit.methods.gaussians.drivers import Drivers
-from avatarkit.methods.gaussians.puppet import Puppet
+from avatarkit.methods.gaussians.puppet import Puppet, torso_model
 from avatarkit.methods.gaussians.rig import Opening, Rig, twist
 from avatarkit.methods.registry import Drive
 
@@ -174,3 +174,21 @@ def test_the_tracked_torso_moves_in_its_picture(
     assert (
         puppet.torso(untracked, drivers.coefficients(drive, rig.posed(drive.expression), rig)) == STILL
     ).all()
+
+
+def test_the_torso_follows_the_head_as_the_clip_showed(person: tuple[Track, Path]) -> None:
+    random = np.random.default_rng(1)
+    poses = random.normal(0, 1, (200, 3)).astype(np.float32)
+    truth = np.array([[0.0, 0, 0, 0.01], [0.002, 0, 0, 0], [3, 0, 0, 1], [0, -2, 0, 0]])
+    moves = np.column_stack([poses, np.ones(200)]) @ truth.T
+    planes = np.zeros((200, 2, 3), np.float32)
+    planes[:, 0, 0] = planes[:, 1, 1] = 1 + moves[:, 0]
+    planes[:, 1, 0], planes[:, 0, 1] = moves[:, 1], -moves[:, 1]
+    planes[:, :, 2] = moves[:, 2:]
+    confidence = np.ones(200, np.float32)
+    planes[:20, :, 2] += 50
+    confidence[:20] = 0
+    still = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    found = torso_model(planes, confidence, still, poses)
+    np.testing.assert_allclose(found, truth, atol=0.1)
+    np.testing.assert_allclose(found[2, 0], 3 / 1.02, rtol=0.02)
