@@ -18,7 +18,7 @@ from avatarkit.heads import load
 from avatarkit.heads.landmarks import OVAL
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.driving import neutral_drive
-from avatarkit.methods.photo import draw, mesh, warp
+from avatarkit.methods.photo import draw, hands, mesh, warp
 from avatarkit.methods.photo.depth import front_surface, outer_depth, relative_pixels
 from avatarkit.methods.photo.eyes import Eye
 from avatarkit.methods.photo.lids import Lid
@@ -62,9 +62,10 @@ class PhotoAvatar:
         outer = self.mesh.points[marks.MESH :]
         head_points = self._head_points()
         front = front_surface(head_points, self._model.triangles, self.height, self.width)
-        self.depth = outer_depth(outer, points, front)
+        self.hands = np.asarray(header.get("hands", []), np.float64).reshape(-1, 21, 2)
+        self.depth = hands.laid_on(outer_depth(outer, points, front), outer, self.hands, points)
         self.underlay = Underlay(self._model, head_points, parts)
-        self.warp = warp.solve(self.mesh, self.depth, step)
+        self.warp = warp.solve(self.mesh, self.depth, step, hands.shares(outer, self.hands, points))
         self.canvas = draw.Canvas(self.mesh, parts)
         self.eyes = [Eye(parts.photo, points, eye) for eye in (0, 1)]
         self.lids = [Lid(parts.photo, points, eye) for eye in (0, 1)]
@@ -105,13 +106,18 @@ class PhotoAvatar:
 
     def notes(self) -> list[str]:
         """What the viewer of the frames drawn so far should know, one line each."""
-        if not self.held_back:
-            return []
-        down, yaw, roll = np.degrees(LIMITS[1]).round().astype(int)
-        return [
-            f"{self.held_back} frames turn the head further than one photo can show: held back near "
-            f"{yaw} degrees of yaw, {down} of pitch, {roll} of roll"
-        ]
+        told = []
+        if len(self.hands):
+            told.append(
+                "a hand is on the face in the photo: it moves rigidly with the head; a photo without looks better"
+            )
+        if self.held_back:
+            down, yaw, roll = np.degrees(LIMITS[1]).round().astype(int)
+            told.append(
+                f"{self.held_back} frames turn the head further than one photo can show: held back near "
+                f"{yaw} degrees of yaw, {down} of pitch, {roll} of roll"
+            )
+        return told
 
     def before(self, change: Callable[[Image], Image]) -> PhotoAvatar:
         """The same avatar with the background [H, W, 3] that ``change`` makes of its own."""

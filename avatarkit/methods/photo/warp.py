@@ -44,12 +44,12 @@ class Warp:
         return moved
 
 
-def solve(mesh: Mesh, depth: Array, step: float) -> Warp:
+def solve(mesh: Mesh, depth: Array, step: float, rigid: Array | None = None) -> Warp:
     """Minimize |L u|^2 + lambda |u - w_head u_head - w_body u_body|^2 with u given on the oval (findings E, 4).
 
     L is the umbrella Laplacian of rings and grid; ``depth`` [M] is that of the outer points, ``step`` the
     grid's. The head's share ends below the chin, far to the sides and far above; the torso's begins where the
-    head's ends below.
+    head's ends below. ``rigid`` [M]: share of each outer point that goes with the head wherever it lies (hands).
     """
     points = mesh.points
     outer = np.arange(MESH, len(points))
@@ -72,13 +72,17 @@ def solve(mesh: Mesh, depth: Array, step: float) -> Warp:
     inverse = np.linalg.inv(free.T @ free + weight * np.eye(len(outer)))
     places = points[outer]
     head, body = shares(places, face)
+    free_of = np.ones(len(outer))
+    if rigid is not None:
+        free_of = 1 - rigid
+        head, body = rigid + free_of * head, free_of * body
     ones = np.ones((len(outer), 1))
     pulled = weight * inverse
     return Warp(
         -inverse @ (free.T @ held),
         pulled @ (head[:, None] * np.hstack([places, depth[:, None], ones])),
         pulled @ (body[:, None] * np.hstack([places, ones])),
-        pulled @ (head[:, None] * rim(places, face)),
+        pulled @ ((free_of * head)[:, None] * rim(places, face)),
     )
 
 
