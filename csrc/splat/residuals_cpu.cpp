@@ -10,22 +10,28 @@ namespace {
 
 inline Vec widen(const float* from) { return load(from); }
 
+// Written out because GCC 12 converts narrow vectors element by element.
+#ifdef AK_AVX512
+inline Vec widen(const int8_t* from) {
+    return (Vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+}
+inline Vec widen(const uint16_t* from) {
+    return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+#elif defined(__AVX2__)
+inline Vec widen(const int8_t* from) {
+    return (Vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+inline Vec widen(const uint16_t* from) {
+    return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+#else
 inline Vec widen(const int8_t* from) {
     typedef int8_t Narrow __attribute__((vector_size(kLanes)));
     Narrow v;
     std::memcpy(&v, from, sizeof v);
     return __builtin_convertvector(v, Vec);
 }
-
-#ifdef AK_AVX512
-inline Vec widen(const uint16_t* from) {
-    return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
-#elif defined(__F16C__)
-inline Vec widen(const uint16_t* from) {
-    return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-#else
 inline Vec widen(const uint16_t* from) {
     Vec v;
     for (int i = 0; i < kLanes; ++i) {
