@@ -72,6 +72,7 @@ def command(
             "--photometric/--no-photometric", help="Steady the head's pose by the picture of its skull."
         ),
     ] = True,
+    torso: Annotated[bool, typer.Option("--torso/--no-torso", help="Follow the torso below the chin.")] = True,
     embed: Annotated[bool, typer.Option("--embed", help="Put the video's bytes into the track.")] = False,
     overlay: Annotated[
         Path | None,
@@ -98,7 +99,7 @@ def command(
 
     options = TrackOptions(
         start=start, end=end, max_frames=max_frames, fps=fps, crop=_crop(crop), focal=focal, head=head,
-        smooth=smooth, refine=refine, photometric=photometric, embed=embed, face=face,
+        smooth=smooth, refine=refine, photometric=photometric, torso=torso, embed=embed, face=face,
         detector=detector.value, landmarker=landmarker,
     )  # fmt: skip
     given = streams.input_path(source, "a video")

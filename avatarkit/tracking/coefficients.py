@@ -92,8 +92,10 @@ def descend(
 
     The energy is 1/2 d'H d - g'd with d the change from ``w`` [E, N], plus ``prior``; ``normal`` [E, E, N],
     ``gradient`` [E, N]. ``before`` and ``after`` [E, N] are the coefficients of the neighboring frames and
-    ``link`` their [N] weights (0 at cuts); the ridge pulls towards ``goal`` [E, N] (default 0). Coordinate steps are exact for the box and the L1 term; every one
-    of them lowers the energy, so no step can diverge as clamped Gauss-Newton steps do.
+    ``link`` their [N] weights (0 at cuts); the ridge pulls towards ``goal`` [E, N] (default 0).
+
+    Coordinate steps are exact for the box and the L1 term; every one of them lowers the energy, so no step can
+    diverge as clamped Gauss-Newton steps do.
     """
     w = w.copy()
     slope = -gradient

@@ -1,18 +1,16 @@
-"""One person's landmarks through a clip: which face, where the cuts are, which frames hold none."""
+"""Which face of a frame is the person's, and where the cuts are."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avatarkit.heads.landmarks import COUNT
-from avatarkit.tracking.detectors import MOST_FACES, Face, LandmarkDetector
+from avatarkit.tracking.detectors import Face
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -21,74 +19,6 @@ LOOK_AROUND = 50
 """Frames between looks for more than one person."""
 FORGET = 15
 """Frames after which a face that was lost is looked for anywhere, not only where it was."""
-
-
-@dataclass
-class Sightings:
-    """What the detector saw of one person in T frames."""
-
-    frame: list[int] = field(default_factory=list)
-    points: list[Float] = field(default_factory=list)
-    """T x [478, 3] pixels, NaN where no face was found."""
-    scores: list[Float | None] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)
-    """rows (not frame numbers) that begin a new shot."""
-    people: int = 1
-    """most faces seen in one frame."""
-
-    def linked(self) -> NDArray[np.bool_]:
-        """[T] whether a row continues the one before: both hold a face and there is no cut between them."""
-        found = np.array([not np.isnan(p[0, 0]) or not np.isnan(p).all() for p in self.points], bool)
-        joined = found.copy()
-        joined[1:] &= found[:-1]
-        joined[:1] = False
-        joined[self.cuts] = False
-        return joined
-
-
-def follow(
-    frames: Iterable[tuple[int, Image]],
-    open_detector: Callable[[int], LandmarkDetector],
-    count_faces: Callable[[Image], int],
-    face: str,
-    report: Callable[[int], None],
-    keep: Callable[[Image, Float], None] | None = None,
-) -> Sightings:
-    """Detect one person in all ``frames``.
-
-    ``open_detector(most)`` opens a detector for up to ``most`` faces: several are looked for only when
-    ``count_faces`` has seen more than one person, since every further face costs. ``report`` is called with the
-    number of frames done, ``keep`` with every frame that holds the face and its landmarks.
-    """
-    seen, cutter, chooser = Sightings(), Cutter(), Chooser(face)
-    many = face.isdecimal() and int(face) > 1
-    detector = open_detector(MOST_FACES if many else 1)
-    try:
-        for row, (index, image) in enumerate(_ahead(frames)):
-            cut = cutter.cut(image)
-            if cut:
-                seen.cuts.append(row)
-                detector.reset()
-                chooser.forget()
-            if not many and (cut or row % LOOK_AROUND == 0) and count_faces(image) > 1:
-                many = True
-                detector.close()
-                detector = open_detector(MOST_FACES)
-            faces = detector.detect(image)
-            seen.people = max(seen.people, len(faces))
-            before = chooser.last
-            chosen = chooser.choose(faces, image.shape[1], image.shape[0])
-            if not cut and chosen is not None and before is not None and leaps(before, chosen):
-                seen.cuts.append(row)
-            seen.frame.append(index)
-            seen.points.append(np.full((COUNT, 3), np.nan, np.float32) if chosen is None else chosen.points)
-            if keep is not None and chosen is not None:
-                keep(image, chosen.points)
-            seen.scores.append(None if chosen is None else chosen.scores)
-            report(row + 1)
-    finally:
-        detector.close()
-    return seen
 
 
 class Cutter:
@@ -190,7 +120,7 @@ def leaps(before: Face, after: Face) -> bool:
     return float(np.nanmean(moved)) > LEAP * before.box[2]
 
 
-def _ahead(frames: Iterable[tuple[int, Image]], depth: int = 4) -> Iterator[tuple[int, Image]]:
+def ahead(frames: Iterable[tuple[int, Image]], depth: int = 4) -> Iterator[tuple[int, Image]]:
     """``frames``, read by another thread a few frames ahead, so that decoding and detecting overlap."""
     waiting: queue.Queue[tuple[int, Image] | BaseException | None] = queue.Queue(depth)
     stop = threading.Event()

@@ -33,6 +33,8 @@ class TrackOptions:
     """whether expression shapes are refined on the clip."""
     photometric: bool = True
     """whether poses are steadied by the picture of the skull (clips only)."""
+    torso: bool = True
+    """whether the torso is followed below the chin (clips only)."""
     embed: bool = False
     """whether the track carries the video's bytes."""
     face: str = "largest"

@@ -22,11 +22,6 @@ DEPTH_WITNESSES = 4
 SHAPE_RIDGE = 3.0
 """Frames at full coefficient that the model's own shapes count for against the clip's."""
 
-ALWAYS_PERCENT = 5
-"""Percent of frames that may show less of an expression than what counts as always there."""
-ALWAYS_FRAMES = 60
-"""Frames from which on that is believed in full."""
-
 OVERSHOOT = 1.7
 """Factor on a refinement's step: coefficients and shapes are solved in turn, which alone converges slowly."""
 
@@ -58,16 +53,6 @@ def identity_step(basis: Basis, template: Basis, moment: Float, pull: Float, fra
     step = splu((data + prior).tocsc()).solve(right)
     neutral: Float = (basis.neutral + unit * step.reshape(3, -1).T).astype(np.float32)
     return neutral
-
-
-def always_on(w: Float) -> Float:
-    """[E] how much of the coefficients ``w`` [N, E] hardly any frame goes below: a part of the neutral face.
-
-    Solving expression and identity in turn hands over only a little of it each time. A few frames say nothing
-    about what a face always does: of a photo, 0.
-    """
-    share = min(1.0, (len(w) - 1) / ALWAYS_FRAMES)
-    return np.asarray(share * np.percentile(w, ALWAYS_PERCENT, axis=0), np.float32)
 
 
 def normalized(

@@ -1,16 +1,16 @@
-"""One person's landmarks frame by frame, as the frames come: what ``follow`` gathers, without the gathering."""
+"""One person through a clip: landmarks, cuts and the torso, frame by frame as the frames come, or gathered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.heads.landmarks import COUNT
 from avatarkit.tracking.detectors import MOST_FACES, LandmarkDetector
-from avatarkit.tracking.follow import LOOK_AROUND, Chooser, Cutter, Image, _ahead, leaps
+from avatarkit.tracking.follow import LOOK_AROUND, Chooser, Cutter, Image, ahead, leaps
 from avatarkit.tracking.torso import TorsoFollower
 
 Float = NDArray[np.float32]
@@ -27,14 +27,20 @@ class Sight:
     linked: bool
     """whether it continues the frame before: both hold a face and there is no cut between them."""
     torso: Float | None = None
-    """[2, 3] the torso's similarity from the first frame with a face, pixels; None: not followed, or not seen."""
+    """[2, 3] the torso's similarity from the shot's first frame with a face, pixels; None: not seen."""
     torso_share: float = 0.0
     """of the points followed, those that agree with it."""
+    cut: bool = False
+    """whether a new shot begins with it."""
+    scores: Float | None = None
+    """expression scores of detectors that give them."""
+    people: int = 1
+    """faces seen."""
 
     @property
     def found(self) -> bool:
         """Whether there is a face."""
-        return not bool(np.isnan(self.points[0, 0]))
+        return not bool(np.isnan(self.points).all())
 
 
 def sights(
@@ -43,10 +49,13 @@ def sights(
     count_faces: Callable[[Image], int],
     face: str = "largest",
     torso: TorsoFollower | None = None,
+    keep: Callable[[Image, Float], None] | None = None,
 ) -> Iterator[Sight]:
     """See one person in ``frames``, a few of which are decoded ahead; nothing is kept.
 
-    Arguments as of ``follow.follow``, and who follows the ``torso``, if anybody. The detector is closed when the
+    ``open_detector(most)`` opens a detector for up to ``most`` faces: several are looked for only when
+    ``count_faces`` has seen more than one person, since every further face costs. ``torso`` follows it, if given;
+    ``keep`` is called with every frame that holds the face and its landmarks. The detector is closed when the
     iterator ends or is closed.
     """
     cutter, chooser = Cutter(), Chooser(face)
@@ -54,7 +63,7 @@ def sights(
     detector = open_detector(MOST_FACES if many else 1)
     found_before = False
     try:
-        for row, (index, image) in enumerate(_ahead(frames)):
+        for row, (index, image) in enumerate(ahead(frames)):
             cut = cutter.cut(image)
             if cut:
                 detector.reset()
@@ -63,15 +72,71 @@ def sights(
                 many = True
                 detector.close()
                 detector = open_detector(MOST_FACES)
+            faces = detector.detect(image)
             before = chooser.last
-            chosen = chooser.choose(detector.detect(image), image.shape[1], image.shape[0])
+            chosen = chooser.choose(faces, image.shape[1], image.shape[0])
+            leapt = not cut and chosen is not None and before is not None and leaps(before, chosen)
+            if torso is not None and (cut or leapt):
+                torso.forget()
             if chosen is None:
                 found_before = False
-                yield Sight(index, np.full((COUNT, 3), np.nan, np.float32), False)
+                nothing = np.full((COUNT, 3), np.nan, np.float32)
+                yield Sight(index, nothing, False, cut=cut, people=len(faces))
                 continue
-            leapt = before is not None and leaps(before, chosen)
             body = None if torso is None else torso(image, chosen.points)
-            yield Sight(index, chosen.points, found_before and not cut and not leapt, *(body or (None, 0.0)))
+            if keep is not None:
+                keep(image, chosen.points)
+            linked = found_before and not cut and not leapt
             found_before = True
+            moved, share = body or (None, 0.0)
+            yield Sight(index, chosen.points, linked, moved, share, cut or leapt, chosen.scores, len(faces))
     finally:
         detector.close()
+
+
+@dataclass
+class Sightings:
+    """What was seen of one person in T frames."""
+
+    frame: list[int] = field(default_factory=list)
+    points: list[Float] = field(default_factory=list)
+    """T x [478, 3] pixels, NaN where no face was found."""
+    scores: list[Float | None] = field(default_factory=list)
+    torso: list[Float | None] = field(default_factory=list)
+    """T x [2, 3] as of ``Sight.torso``."""
+    torso_share: list[float] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    """rows (not frame numbers) that begin a new shot."""
+    people: int = 1
+    """most faces seen in one frame."""
+
+    def linked(self) -> NDArray[np.bool_]:
+        """[T] whether a row continues the one before: both hold a face and there is no cut between them."""
+        found = np.array([not np.isnan(p).all() for p in self.points], bool)
+        joined = found.copy()
+        joined[1:] &= found[:-1]
+        joined[:1] = False
+        joined[self.cuts] = False
+        return joined
+
+    def shots(self) -> NDArray[np.int64]:
+        """[T] the shot every row belongs to, counted from 0."""
+        begins = np.zeros(len(self.frame), np.int64)
+        begins[[row for row in self.cuts if row > 0]] = 1
+        return np.cumsum(begins)
+
+
+def gathered(seen: Iterable[Sight], report: Callable[[int], None]) -> Sightings:
+    """All that ``sights`` yields; ``report`` is called with the number of frames done."""
+    whole = Sightings()
+    for row, sight in enumerate(seen):
+        if sight.cut:
+            whole.cuts.append(row)
+        whole.people = max(whole.people, sight.people)
+        whole.frame.append(sight.index)
+        whole.points.append(sight.points)
+        whole.scores.append(sight.scores)
+        whole.torso.append(sight.torso)
+        whole.torso_share.append(sight.torso_share)
+        report(row + 1)
+    return whole

@@ -14,7 +14,7 @@ from avatarkit.tracking import gaze, pose
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import Linearized, linearize, robust
 from avatarkit.tracking.coefficients import PAIRS, Prior, Products, descend, moments
-from avatarkit.tracking.person import ShapeRefiner, always_on, identity_step, normalized
+from avatarkit.tracking.person import ShapeRefiner, identity_step, normalized
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -296,13 +296,10 @@ def _identity(
 ) -> tuple[Basis, Motion]:
     motion, (moment, pull) = alternate(basis, products, seen, motion, prior, sigma)
     neutral = identity_step(basis, template, moment, pull, len(seen))
-    constant = always_on(motion.expression) * (prior.free & (prior.sparse > 0))
-    neutral = neutral + np.tensordot(constant, basis.shapes, 1)
     neutral, rotation, translation = normalized(neutral, template, motion.rotation, motion.translation)
     return basis.with_person(neutral, basis.shapes), replace(
-        motion, rotation=rotation, translation=translation,
-        expression=np.maximum(motion.expression - constant, 0),
-    )  # fmt: skip
+        motion, rotation=rotation, translation=translation
+    )
 
 
 def _refined(basis: Basis, seen: Observations, motion: Motion, sigma: float) -> Float:

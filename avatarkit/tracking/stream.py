@@ -31,7 +31,7 @@ from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.sighting import Sight, sights
 from avatarkit.tracking.solver import Motion, Observations, Settings
 from avatarkit.tracking.steadying import steadied
-from avatarkit.tracking.torso import TorsoFollower
+from avatarkit.tracking.torso import SMOOTH, TorsoFollower
 from avatarkit.tracking.torso import smoothed as torso_smoothed
 
 Float = NDArray[np.float32]
@@ -41,8 +41,6 @@ CALIBRATION = 96
 LEARNED = 32
 """Of these, frames from which the person is learned."""
 LIVE_DELAY = 2
-TORSO_SMOOTH = 1.2
-"""Frames of the Gaussian over the torso's motion."""
 POSE_ONLY_ERROR = 9.0
 """``tracker.LARGEST_ERROR`` where expressions are not solved for and stay in the error."""
 
@@ -355,7 +353,7 @@ def _torso_of(window: list[Sight]) -> tuple[Float, Float]:
     motion = np.stack([unknown if s.torso is None else s.torso for s in window])
     share = np.array([s.torso_share for s in window], np.float32)
     linked = np.array([s.linked for s in window], bool)
-    return torso_smoothed(motion, share, linked, TORSO_SMOOTH), share
+    return torso_smoothed(motion, share, linked, SMOOTH), share
 
 
 def _mean_rotation(rotation: Float) -> NDArray[np.float64]:

@@ -15,16 +15,17 @@ from avatarkit import __version__, heads
 from avatarkit.files import video
 from avatarkit.files.errors import NoFaceError, UsageError
 from avatarkit.files.track import FORMAT_VERSION, Track
-from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
-from avatarkit.tracking import gaze, mandible, photometric, pose
+from avatarkit.heads.model import JOINTS, MESH_LANDMARKS, HeadModel
+from avatarkit.tracking import components, gaze, mandible, photometric, pose
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import pixels_per_unit
 from avatarkit.tracking.crop import head_crop
 from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, open_detector
-from avatarkit.tracking.follow import Sightings, follow
 from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.pictures import HeadPictures, Windows
+from avatarkit.tracking.sighting import Sightings, gathered, sights
 from avatarkit.tracking.solver import Motion, Observations, Settings, fit_person, solve_motion
+from avatarkit.tracking.torso import TorsoFollower, from_neutral
 
 Float = NDArray[np.float32]
 
@@ -36,6 +37,8 @@ CONVENTIONS = {
     "head": "x to the person's left, y up, z out of the face; origin midway between the eyeballs",
     "expression": "ARKit, names of the person's own sides, in [0, 1]",
     "residual": "distance of detected landmarks from the face fitted to them, before the skull's alignment",
+    "torso": "image similarity from the frame torso_neutral; confidence 0: nothing to follow, the neck's motion shared",
+    "extra": "principal components of the landmark residual of this clip and person: meaningless for others",
     "neck": "the torso is taken to be still: turn of the head from the clip's median pose, head axes",
 }
 
@@ -93,13 +96,14 @@ def _track(
         raise NoFaceError(f"{info.path}: what was found is no human face: give a clip that shows a person's")
     motion = solve_motion(person, observed, settings, lambda share: report(0.6 + 0.3 * share))
     good = _usable(motion, person, info.path)
+    extra = components.of_residual(person, motion, observed, good) if options.refine else None
     if pictures is not None:
         # Coefficients keep the landmarks' own pose, with which they are consistent; the head moves with its skull.
         steady = _aligned(
             head, template, person, motion, observed, pictures.windows(), intrinsics * _shrunk(info)
         )
         motion = replace(motion, rotation=steady[0], translation=steady[1])
-    result = _assembled(info, head, person, motion, points, rows, good, intrinsics, seen, options)
+    result = _assembled(info, head, person, motion, extra, points, rows, good, intrinsics, seen, options)
     if options.embed:
         if info.kind == "folder":
             raise UsageError(
@@ -154,14 +158,18 @@ def _sightings(
         return open_detector(options.detector, options.landmarker, most)
 
     with FaceCounter() as counter:
-        seen = follow(
-            frames(), opened, counter.count, options.face,
+        seen = gathered(
+            sights(
+                frames(), opened, counter.count, options.face,
+                TorsoFollower() if options.torso and info.kind != "photo" else None,
+                None if pictures is None else pictures.add,
+            ),
             lambda done: progress.to(0.6 * done, max(total, done), phase="landmarks"),
-            None if pictures is None else pictures.add,
         )  # fmt: skip
     if size is not None:
         grow = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
         seen.points = [p * grow for p in seen.points]
+        seen.torso = [None if m is None else m * (1, 1, grow[0]) for m in seen.torso]
     return seen
 
 
@@ -219,6 +227,7 @@ def _assembled(
     head: HeadModel,
     person: Basis,
     motion: Motion,
+    extra: Float | None,
     points: Float,
     rows: NDArray[np.int64],
     good: NDArray[np.bool_],
@@ -244,6 +253,11 @@ def _assembled(
 
     valid = np.zeros(len(points), np.bool_)
     valid[rows] = good
+    neutral_row = most_neutral(motion, good)
+    torso, confidence = None, np.zeros(0, np.float32)
+    if options.torso and info.kind != "photo":
+        pivot = motion.rotation @ head.joints_of(neutral)[JOINTS.index("neck")] + translation
+        torso, confidence = _torso(pivot, intrinsics, seen, rows, neutral_row)
     width_480 = error[good] * (480.0 / info.width)
     refined = head.extended_shapes(person.shapes).astype(np.float16) if options.refine else None
     scores = [s for s in seen.scores if s is not None]
@@ -261,6 +275,7 @@ def _assembled(
             "options": options.meta(),
             "cuts": [seen.frame[row] for row in seen.cuts],
             "people": seen.people,
+            **({} if torso is None else {"torso_neutral": seen.frame[rows[neutral_row]]}),
             "residual_median_px480": round(float(np.nanmedian(width_480)), 4),
             "residual_p95_px480": round(float(np.nanpercentile(width_480, 95)), 4),
         },
@@ -281,8 +296,41 @@ def _assembled(
         residual=full(np.nanmedian(error, 1)),
         crop=np.array([crop[0], crop[1], crop[2], crop[2]], np.int32),
         shapes=refined,
+        torso=None if torso is None else full(torso),
+        torso_confidence=None if torso is None else np.nan_to_num(full(confidence)),
+        extra=None if extra is None else full(extra),
+        extra_names=() if extra is None else components.names(extra.shape[1]),
         more=more,
     )
+
+
+def most_neutral(motion: Motion, good: NDArray[np.bool_]) -> int:
+    """The row of the ``good`` frame with the least expression whose pose is close to the clip's usual one."""
+    from scipy.spatial.transform import Rotation
+
+    turns = Rotation.from_matrix(motion.rotation.astype(np.float64))
+    away = (turns[good].mean().inv() * turns).magnitude()
+    strength = motion.expression.sum(1)
+    score = strength / max(float(np.median(strength[good])), 1e-6) + away / np.radians(5.0)
+    return int(np.where(good, score, np.inf).argmin())
+
+
+def _torso(
+    pivot: Float, intrinsics: Float, seen: Sightings, rows: NDArray[np.int64], neutral_row: int
+) -> tuple[Float, Float]:
+    """The torso's similarity from the frame ``neutral_row`` in the frames ``rows`` with a face, and its confidence.
+
+    ``pivot`` [N, 3] is the neck's joint in camera space.
+    """
+    unknown = np.full((2, 3), np.nan, np.float32)
+    motions = [seen.torso[row] for row in rows]
+    motion = np.stack([unknown if m is None else m for m in motions])
+    share = np.array(seen.torso_share, np.float32)[rows]
+    place = pivot[:, :2] / pivot[:, 2:] * intrinsics[0, 0] + intrinsics[:2, 2]
+    place = np.where(np.isfinite(place), place, place[neutral_row])
+    linked = seen.linked()[rows]
+    linked[1:] &= np.diff(rows) == 1
+    return from_neutral(motion, share, place, linked, seen.shots()[rows], neutral_row)
 
 
 def _completed(

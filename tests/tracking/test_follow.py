@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from avatarkit.tracking.detectors import Face
-from avatarkit.tracking.follow import FORGET, Chooser, Cutter, follow
+from avatarkit.tracking.follow import FORGET, Chooser, Cutter
+from avatarkit.tracking.sighting import gathered, sights
 
 
 def face(x: float, y: float, size: float = 40.0) -> Face:
@@ -54,7 +55,7 @@ def run(script, rule="largest", levels=None, people=1):
     def report(done: int) -> None:
         row["n"] = done
 
-    return follow(frames(len(script), levels), opened, lambda image: people, rule, report), log
+    return gathered(sights(frames(len(script), levels), opened, lambda image: people, rule), report), log
 
 
 def center(seen, t: int) -> float:
@@ -131,10 +132,6 @@ def test_errors_of_the_reader_arrive():
         raise RuntimeError("broken at 3")
 
     with pytest.raises(RuntimeError, match="broken at 3"):
-        follow(
-            broken(),
-            lambda most: Scripted([[face(20, 30)]] * 9, []),
-            lambda image: 1,
-            "largest",
-            lambda n: None,
+        gathered(
+            sights(broken(), lambda most: Scripted([[face(20, 30)]] * 9, []), lambda image: 1), lambda n: None
         )
