@@ -18,7 +18,7 @@ from avatarkit.heads import load
 from avatarkit.heads.landmarks import OVAL
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.driving import neutral_drive
-from avatarkit.methods.photo import draw, hands, mesh, warp
+from avatarkit.methods.photo import draw, glasses, hands, mesh, warp
 from avatarkit.methods.photo.depth import front_surface, outer_depth, relative_pixels
 from avatarkit.methods.photo.eyes import Eye
 from avatarkit.methods.photo.lids import Lid
@@ -57,6 +57,8 @@ class PhotoAvatar:
         camera = header["camera"]
         self.camera = Camera(np.asarray(camera["intrinsics"], np.float32), self.width, self.height)
         self.rig = Rig(points, self._jaw())
+        if header.get("glasses"):
+            self.rig = Rig(points, self._jaw(), glasses.stiffness(self.rig.own))
         step = float(header["config"]["grid"]) * max(self.height, self.width) / 512
         self.mesh = mesh.build(points[: marks.MESH, :2], self.width, self.height, step)
         outer = self.mesh.points[marks.MESH :]
@@ -107,6 +109,8 @@ class PhotoAvatar:
     def notes(self) -> list[str]:
         """What the viewer of the frames drawn so far should know, one line each."""
         told = []
+        if self.header.get("glasses"):
+            told.append("glasses in the photo: they stay rigid; large turns bend their sides")
         if len(self.hands):
             told.append(
                 "a hand is on the face in the photo: it moves rigidly with the head; a photo without looks better"

@@ -15,7 +15,7 @@ from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
 from avatarkit.files.video import read_frames_at
 from avatarkit.methods.driving import neutral_frame
-from avatarkit.methods.photo import config, hands
+from avatarkit.methods.photo import config, glasses, hands
 from avatarkit.methods.photo.avatar import PhotoAvatar
 from avatarkit.methods.photo.prepare import layers
 from avatarkit.methods.photo.transfer import LIMITS
@@ -52,6 +52,7 @@ class Photo:
             head["shapes"] = track.shapes.astype(np.float32)
         header = _header(track, t, config, width, height)
         header["hands"] = hands.on_face(hands.found(small), points[:, :2]).round(1).tolist()
+        header["glasses"] = glasses.worn(small, points)
         avatar = PhotoAvatar(header, parts, points, head)
         rest = np.clip(avatar.layers.photo - avatar.lost.transpose(1, 2, 0), 0, 255)
         error = float(np.square(rest - avatar.layers.photo).mean())

@@ -19,6 +19,8 @@ SPILL = 0.03
 """Share of the face's width by which the person is grown before the background is filled."""
 NEAR = 0.22
 """Reach of detail in the filled background, in face widths: so far a turn uncovers it."""
+UNSURE = 0.025
+"""Half the width, in face widths, from which half a matte is no edge."""
 INSIDE = 0.97
 """Size of the outline within which the face is whole, against the face's oval."""
 
@@ -49,11 +51,29 @@ def layers(
 
     The matte is 255 for person. A ``plate`` made before is taken as it is; ``seed`` is that of its grain.
     """
-    alpha = covered(matte.astype(np.float32) / 255, points[list(OVAL), :2])
+    alpha = covered(decided(matte.astype(np.float32) / 255, points), points[list(OVAL), :2])
     width = float(np.linalg.norm(points[454, :2] - points[234, :2]))
     if plate is None:
         plate = background(photo, alpha, width, seed)
     return Layers(photo, alpha, unmixed(photo, alpha, plate), plate)
+
+
+def decided(alpha: Float, points: NDArray[np.floating]) -> Float:
+    """``alpha`` [H, W] made whole where it is half over a wide area below the chin of ``points`` [478, 3].
+
+    No edge is that wide there: the matte does not know (a table, a chair). What it does not know goes with the
+    person; taken apart into two layers it would show blots as soon as it moves.
+    """
+    width = float(np.linalg.norm(points[454, :2] - points[234, :2]))
+    size = 2 * max(2, round(UNSURE * width)) + 1
+    unsure = ((alpha > 0.03) & (alpha < 0.97)).astype(np.uint8)
+    unsure[: int(np.clip(points[152, 1], 0, len(unsure)))] = 0
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    wide = cv2.morphologyEx(unsure, cv2.MORPH_OPEN, disk)
+    if not wide.any():
+        return alpha
+    soft = cv2.GaussianBlur(cv2.dilate(wide, disk).astype(np.float32), (0, 0), 1.5)
+    return np.asarray(np.maximum(alpha, soft * (alpha > 0.01)), np.float32)
 
 
 def covered(alpha: Float, face: NDArray[np.floating]) -> Float:

@@ -36,7 +36,8 @@ def detailed(filled: Float, source: Float, known: Float, reach: float) -> Float:
     sure = (cv2.resize(known, small, interpolation=cv2.INTER_AREA) > 0.99).astype(np.float32)
     choice = _fitting(coarse, sure, np.round(shifts * ratio), reach * ratio[0], soft * ratio[0])
     label = cv2.resize(choice, (width, height), interpolation=cv2.INTER_NEAREST)
-    rows, columns = np.nonzero((label >= 0) & (known < 0.5))
+    label = cv2.medianBlur(label, 5)  # steps of the coarse picture, rounded
+    rows, columns = np.nonzero((label >= 0) & _large(known < 0.5, reach**2))
     moved = shifts[label[rows, columns]]
     from_x, from_y = columns - moved[:, 0], rows - moved[:, 1]
     good = (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
@@ -52,6 +53,15 @@ def detailed(filled: Float, source: Float, known: Float, reach: float) -> Float:
     )
     low = cv2.GaussianBlur(result, (0, 0), 2 * soft)
     return np.asarray(filled + fade[..., None] * (result - low), np.float32)
+
+
+def _large(where: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """Parts of ``where`` [H, W] of at least ``least`` pixels: small holes are filled well without detail."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(where.astype(np.uint8))
+    large = stats[:, cv2.CC_STAT_AREA] >= least
+    large[0] = False
+    found: NDArray[np.bool_] = large[parts]
+    return found
 
 
 def _circle(radius: float) -> NDArray[np.float64]:

@@ -73,13 +73,17 @@ class Posed:
 class Rig:
     """The photo's face as something to be moved."""
 
-    def __init__(self, landmarks: Array, jaw: Array) -> None:
-        """``landmarks`` [478, 3] of the photo in pixels; ``jaw`` [468, 3] what jawOpen does to it, in template axes."""
+    def __init__(self, landmarks: Array, jaw: Array, stiffness: Array | None = None) -> None:
+        """``landmarks`` [478, 3] of the photo in pixels; ``jaw`` [468, 3] what jawOpen does to it, in template axes.
+
+        ``stiffness`` [478]: share of its own motion each landmark keeps (see ``glasses``).
+        """
         self.landmarks = np.asarray(landmarks, np.float64)
         self.frame = face_frame(self.landmarks)
         self.own = self.frame.undone(self.landmarks)
         self.face = rules.measured(self.own)
         self.jaw = jaw
+        self.stiffness = stiffness
         self.center = self.landmarks[list(marks.STABLE)].mean(0)
         self.width = float(np.linalg.norm(self.landmarks[454, :2] - self.landmarks[234, :2]))
         self.sizes = sizes(self.own)
@@ -101,6 +105,8 @@ class Rig:
         scale = self.sizes / sizes(motion.own)
         change = options.expression_scale * scale * (own - motion.own)
         change = change * self._taken(options.parts)[:, None]
+        if self.stiffness is not None:
+            change = change * self.stiffness[:, None]
         points = self.own + change
         points[marks.MESH :] = self.own[marks.MESH :]
         measured = rules.measured(own)
