@@ -22,12 +22,14 @@ inline Vec round_up(Vec x) {
 
 // First of the tiles of `size` pixels, `tiles` in all, whose last pixel center lies at `low` or beyond.
 inline Vec first_tile(Vec low, float size, int tiles) {
-    const Vec bounded = smaller(larger((low - splat(size - 0.5f)) * splat(1.f / size), Vec{}), splat(static_cast<float>(tiles)));
+    const Vec place = (low - splat(size - 0.5f)) * splat(1.f / size);
+    const Vec bounded = smaller(larger(place, Vec{}), splat(static_cast<float>(tiles)));
     return round_up(bounded);
 }
 // The one after the last whose first pixel center lies at `high` or before.
 inline Vec last_tile(Vec high, float size, int tiles) {
-    const Vec bounded = smaller(larger((high + splat(size - 0.5f)) * splat(1.f / size), Vec{}), splat(static_cast<float>(tiles)));
+    const Vec place = (high + splat(size - 0.5f)) * splat(1.f / size);
+    const Vec bounded = smaller(larger(place, Vec{}), splat(static_cast<float>(tiles)));
     return __builtin_convertvector(__builtin_convertvector(bounded, VecInt), Vec);
 }
 
@@ -66,7 +68,7 @@ int64_t project(const SplatScene& scene, const SplatFrame& frame, Range range, S
                             (field[0] + field[10] > Vec{}) & (field[0] - field[10] < width);
         for (int i = 0; i < used; ++i) {
             if (!seen[i]) continue;
-            alignas(64) float record[kFields];
+            float record[kFields];
             for (int f = 0; f < kFields; ++f) record[f] = field[f][i];
             std::memcpy(records + place, record, sizeof record);
             records[place].index = static_cast<int32_t>(at + i);
@@ -104,8 +106,13 @@ uint64_t* sort_by_depth(uint64_t* keys, uint64_t* other, int64_t count) {
     return keys;
 }
 
-// The tiles of each row that the ellipse of least alpha touches, as begin | end << 16.
-void find_spans(const SplatRecord& s, int across, uint32_t* spans) {
+// A row of tiles that a splat touches: tiles [first, first + length) of the frame.
+struct Span {
+    uint32_t splat, first, length;
+};
+
+// The spans of a splat, the `which`th: those its ellipse of least alpha touches in each row.
+void find_spans(const SplatRecord& s, uint32_t which, int across, Span* spans) {
     // A x^2 + 2 B x y + C y^2 <= Q; its rightmost point lies at y = -B / C reach_x, its leftmost opposite.
     const float a = -s.aa, b = -0.5f * s.ab, budget = (s.level - kLeastLevel) * 1.0001f + 1e-4f;
     const Vec turn = splat(b / s.bb * s.reach_x), inverse_a = splat(1.f / a), b_over_a = splat(b / a);
@@ -127,33 +134,13 @@ void find_spans(const SplatRecord& s, int across, uint32_t* spans) {
         const Vec begin = smaller(larger((left + splat(0.5f)) * per_tile, Vec{}), last);
         const Vec end = smaller(larger((right - splat(0.5f)) * per_tile + splat(1.f), Vec{}), last);
         const VecInt from = __builtin_convertvector(begin, VecInt);
-        const VecInt both = from | __builtin_convertvector(larger(begin, end), VecInt) << 16;
+        const VecInt to = __builtin_convertvector(larger(begin, end), VecInt);
         const int rows = std::min(kLanes, s.row_end - row);
-        std::memcpy(spans + row - s.row_begin, &both, rows * sizeof(uint32_t));
+        for (int i = 0; i < rows; ++i)
+            spans[row - s.row_begin + i] = {which, static_cast<uint32_t>((row + i) * across + from[i]),
+                                            static_cast<uint32_t>(to[i] - from[i])};
     }
 }
-
-// The rows of tiles of one thread: every threads-th, so that each has its share of the subject.
-class OwnRows {
-  public:
-    OwnRows(const uint32_t* spans, int thread, int threads) : spans_(spans), threads_(threads), next_(threads) {
-        for (int i = 0; i < threads; ++i) next_[i] = (thread - i + threads) % threads;
-    }
-    // Calls work(row, begin, end) for each of these rows that a splat touches, and the tiles it touches in it.
-    template <class Work>
-    void operator()(const SplatRecord& s, Work&& work) const {
-        const int skip = threads_ == 1 ? 0 : next_[static_cast<uint32_t>(s.row_begin) % static_cast<uint32_t>(threads_)];
-        for (int row = s.row_begin + skip; row < s.row_end; row += threads_) {
-            const uint32_t span = spans_[s.span + row - s.row_begin];
-            work(row, static_cast<int>(span & 0xffff), static_cast<int>(span >> 16));
-        }
-    }
-
-  private:
-    const uint32_t* spans_;
-    int threads_;
-    Scratch<int> next_;
-};
 
 }  // namespace
 
@@ -166,8 +153,6 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
     frame.splats = room<SplatRecord>(frame.sorted, scene.count);
     auto* keys = room<uint64_t>(frame.keys, 2 * scene.count);
     auto* rows = room<uint16_t>(frame.rows, scene.count);
-    frame.tiles = room<uint32_t>(frame.counts, tiles + 2 + static_cast<int64_t>(frame.down));
-    std::fill(frame.tiles, frame.tiles + tiles + 2 + frame.down, 0u);
     Scratch<int64_t> found(threads + 1);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; ++t)
@@ -185,54 +170,52 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
         starts[i] = length;
         length += rows[static_cast<uint32_t>(order[i])];
     }
-    auto* spans = room<uint32_t>(frame.spans, length);
-    // Lists are counted as differences along a row, one place longer than the row has tiles.
-    const int64_t pitch = frame.across + 1;
-    uint32_t* counts = frame.tiles;
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < frame.visible; ++i) {
+    auto* spans = room<Span>(frame.spans, length);
+    // Every thread lists the spans of its part of the splats; a tile's list is the threads' lists one after another.
+    // Lengths are counted as differences, one place beyond the last tile.
+    const int64_t pitch = tiles + 1;
+    frame.tiles = room<uint32_t>(frame.counts, pitch * (threads + 1));
+    uint32_t* counts = frame.tiles + pitch;
+    const auto spans_of = [&](int t) {
+        const Range part = part_of(frame.visible, t, threads);
+        const auto start = [&](int64_t i) { return i < frame.visible ? starts[i] : length; };
+        return Range{start(part.begin), start(part.end)};
+    };
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; ++t) {
+        const Range part = part_of(frame.visible, t, threads);
+        for (int64_t i = part.begin; i < part.end; ++i) {
             __builtin_prefetch(records + static_cast<uint32_t>(order[std::min(i + 8, frame.visible - 1)]));
-            SplatRecord s = records[static_cast<uint32_t>(order[i])];
-            s.span = static_cast<int32_t>(starts[i]);
-            find_spans(s, frame.across, spans + s.span);
-            frame.splats[i] = s;
+            const SplatRecord& s = frame.splats[i] = records[static_cast<uint32_t>(order[i])];
+            find_spans(s, static_cast<uint32_t>(i), frame.across, spans + starts[i]);
         }
-#pragma omp for schedule(static, 1)
+        uint32_t* own = counts + t * pitch;
+        std::fill(own, own + pitch, 0u);
+        const Range mine = spans_of(t);
+        for (int64_t e = mine.begin; e < mine.end; ++e) {
+            ++own[spans[e].first];
+            --own[spans[e].first + spans[e].length];
+        }
+        for (int64_t tile = 1; tile < tiles; ++tile) own[tile] += own[tile - 1];
+    }
+    uint32_t total = 0;
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+        frame.tiles[tile] = total;
         for (int t = 0; t < threads; ++t) {
-            const OwnRows own(spans, t, threads);
-            for (int64_t i = 0; i < frame.visible; ++i)
-                own(frame.splats[i], [&](int row, int begin, int end) {
-                    ++counts[row * pitch + begin];
-                    --counts[row * pitch + end];
-                });
+            const uint32_t here = counts[t * pitch + tile];
+            counts[t * pitch + tile] = total;
+            total += here;
         }
     }
-    // Sums of the differences are lengths; their sums are where lists begin. Compacts the rows on the way.
-    uint32_t total = 0, place = 0;
-    for (int row = 0; row < frame.down; ++row) {
-        uint32_t length = 0;
-        for (int column = 0; column < frame.across; ++column) {
-            length += counts[row * pitch + column];
-            counts[place++] = total;
-            total += length;
-        }
-    }
+    frame.tiles[tiles] = total;
     frame.entries = room<uint32_t>(frame.lists, total);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; ++t) {
-        const OwnRows own(spans, t, threads);
-        for (int64_t i = 0; i < frame.visible; ++i)
-            own(frame.splats[i], [&](int row, int begin, int end) {
-                uint32_t* cursor = counts + static_cast<int64_t>(row) * frame.across;
-                for (int column = begin; column < end; ++column)
-                    frame.entries[cursor[column]++] = static_cast<uint32_t>(i);
-            });
+        uint32_t* cursor = counts + t * pitch;
+        const Range mine = spans_of(t);
+        for (int64_t e = mine.begin; e < mine.end; ++e)
+            for (uint32_t i = 0; i < spans[e].length; ++i) frame.entries[cursor[spans[e].first + i]++] = spans[e].splat;
     }
-    // Every cursor now stands at the end of its list, where the next one begins.
-    std::copy_backward(counts, counts + tiles, counts + tiles + 1);
-    counts[0] = 0;
 }
 
 }  // namespace avatarkit::AK_ISA

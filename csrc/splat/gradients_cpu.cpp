@@ -86,14 +86,14 @@ void backward_tile(const SplatRecord* splats, const uint32_t* list, int64_t coun
             const Vec level = levels(i, j);
             const Mask counts =
                 at_least(at_least(level, splat(kLeastLevel)), passing[k], splat(kLeastTransmittance));
-            if (!any(counts)) continue;
-            touched = true;
+            touched |= any(counts);  // no branch: it would be mispredicted
             const Vec alpha = keep(counts, exponential2(level));
             const Vec weight = passing[k] * alpha;
             part[kRed] += weight * t.red[k];
             part[kGreen] += weight * t.green[k];
             part[kBlue] += weight * t.blue[k];
-            const Vec value = t.red[k] * splat(s.red) + t.green[k] * splat(s.green) + t.blue[k] * splat(s.blue) + t.alpha[k];
+            const Vec value =
+                t.red[k] * splat(s.red) + t.green[k] * splat(s.green) + t.blue[k] * splat(s.blue) + t.alpha[k];
             const Vec contribution = weight * value;
             t.rest[k] -= contribution;
             passing[k] -= weight;
@@ -186,7 +186,8 @@ void splat_backward(const SplatScene& scene, SplatFrame& frame, const float* ima
                     const int64_t tile = static_cast<int64_t>(row) * frame.across + column;
                     const uint32_t begin = frame.tiles[tile], end = frame.tiles[tile + 1];
                     if (begin == end) continue;
-                    TileGradient pixels = load_gradient(scene, image, grad_image, column * kTileWidth, row * kTileHeight);
+                    TileGradient pixels =
+                        load_gradient(scene, image, grad_image, column * kTileWidth, row * kTileHeight);
                     backward_tile(frame.splats, frame.entries + begin, end - begin, column * kTileWidth,
                                   row * kTileHeight, pixels, own);
                 }

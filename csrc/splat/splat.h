@@ -32,7 +32,7 @@ struct alignas(64) SplatRecord {
     float reach_x, reach_y;  // pixels: half sizes of the ellipse of alpha = kLeastAlpha
     int32_t index;          // in the scene
     int32_t row_begin, row_end;  // rows of tiles
-    int32_t span;                // place of its first row's span of tiles
+    int32_t unused;              // fills the line
 };
 
 // Memory of one kind, kept from frame to frame.
@@ -50,7 +50,7 @@ struct SplatFrame {
     int64_t visible = 0;
     int across = 0, down = 0;         // tiles
     SplatRecord* splats = nullptr;    // [visible]
-    uint32_t* tiles = nullptr;        // [down * across + 1]: ends of the lists in `entries`, after a zero
+    uint32_t* tiles = nullptr;        // [down * across + 1]: where the lists in `entries` begin, and the end
     uint32_t* entries = nullptr;      // positions in `splats`, rising within a tile
     SplatBuffer records, sorted, keys, rows, starts, spans, counts, lists, gradients;
 };
