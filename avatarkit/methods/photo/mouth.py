@@ -20,8 +20,8 @@ SIDE = 256
 SPAN = 1.6
 FULL = 3.0
 """Pixels between the lips from which the cavity is opaque."""
-BEHIND = 0.08
-"""Teeth lie so many face widths behind the lips."""
+BEHIND = 0.04
+"""Teeth lie so many face widths behind the middle of the lips."""
 
 
 class Mouth:
@@ -33,7 +33,7 @@ class Mouth:
         gap = float(np.linalg.norm(landmarks[13, :2] - landmarks[14, :2])) / height
         self.own = not generic and gap > open_from
         width = float(np.linalg.norm(landmarks[454, :2] - landmarks[234, :2]))
-        self.depth = float(landmarks[[78, 308], 2].mean()) + BEHIND * width
+        self.depth = float(landmarks[[13, 14], 2].mean()) + BEHIND * width
         self.light = borrowed.skin(photo, landmarks)
         corner, other = landmarks[78, :2], landmarks[308, :2]
         self.wide = max(float(np.linalg.norm(other - corner)), 2.0)
