@@ -118,6 +118,8 @@ class Stage:
             return whole if view == "frame" else self._cropped(whole, resolution or self.resolution)
         if self.viewpoint is not None:
             return self._from_elsewhere(drive, self.viewpoint)
+        if hasattr(self.avatar, "over"):
+            return self._painted(drive, resolution or self.resolution, view)
         head = self.head(drive, resolution)
         behind = self.scene.behind(self._torso_motion(drive))
         if view == "crop":
@@ -126,6 +128,27 @@ class Stage:
         else:
             image = self.scene.over(behind, head.rgb, head.alpha)
         return (image * 255 + 0.5).astype(np.uint8)
+
+    def _painted(self, drive: Drive, resolution: int, view: str) -> Image:
+        """The picture of an avatar that draws itself over a background, in the frame at the frame's own resolution."""
+        behind = self.scene.plate
+        if self.scene.torso is not None:
+            behind = (self.scene.behind(self._torso_motion(drive)) * 255 + 0.5).astype(np.uint8)
+        x, y, size = self.scene.crop
+        painter: Callable[[Drive, Camera, Image], Image] = self.avatar.over  # type: ignore[attr-defined]
+        if view == "crop":
+            inside = np.asarray(self.scene.window(behind, resolution), np.uint8)
+            return painter(drive, self.camera.cropped(x, y, size, resolution), inside)
+        grown = round(size * float(getattr(self.avatar, "reach", 0.0)))
+        left, top = max(x - grown, 0), max(y - grown, 0)
+        right = min(x + size + grown, self.camera.width)
+        bottom = min(y + size + grown, self.camera.height)
+        k = np.array(self.camera.intrinsics, np.float32)
+        k[:2, 2] -= (left, top)
+        part = np.ascontiguousarray(behind[top:bottom, left:right])
+        result = behind.copy()
+        result[top:bottom, left:right] = painter(drive, Camera(k, right - left, bottom - top), part)
+        return result
 
     def _from_elsewhere(self, drive: Drive, viewpoint: Viewpoint) -> Image:
         rotation, translation = viewpoint.pose(drive.rotation, drive.translation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from avatarkit.ops.splat import blend
 from avatarkit.rendering.camera import Camera
 
 PICTURES = ("plate", "torso")
+REACH = 0.08
+"""Share of the crop's side by which the Gaussians go on around it (see ``planting.MARGIN``)."""
 _RIG = ("neutral", "triangles", "shapes", "unit", "landmarks", "eyes", "rotation", "translation")
 _POSITIONS = 3
 """Channels that half precision would move by a tenth of a pixel."""
@@ -38,6 +40,7 @@ class GaussiansAvatar:
     """[K, 7, N] int8"""
     scale: Tensor
     """[K, 7] worth of one unit of ``residual``"""
+    reach: ClassVar[float] = REACH
     pictures: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """``plate`` and, where the crop is not the whole picture, ``torso``: encoded pictures [N] uint8."""
 
@@ -67,6 +70,12 @@ class GaussiansAvatar:
             pose = self.puppet.pose(drive)
             seen = self.puppet.draw(self.gaussians(pose), pose, camera).numpy()
         return as_frame(seen)
+
+    def over(self, drive: Drive, camera: Camera, behind: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """[H, W, 3] the person as ``camera`` sees them, before ``behind`` [H, W, 3]: the quick way to a picture."""
+        with torch.no_grad():
+            pose = self.puppet.pose(drive)
+            return self.puppet.draw_over(self.gaussians(pose), pose, camera, behind)
 
     def gaussians(self, pose: Pose) -> Tensor:
         """[14, N] at rest as a pose blends them."""

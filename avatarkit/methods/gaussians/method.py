@@ -19,7 +19,7 @@ from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
 from avatarkit.methods.driving import neutral_frame, reference
 from avatarkit.methods.gaussians import checkpoint, config
-from avatarkit.methods.gaussians.avatar import GaussiansAvatar
+from avatarkit.methods.gaussians.avatar import REACH, GaussiansAvatar
 from avatarkit.methods.gaussians.measure import Gauge, Quality
 from avatarkit.methods.gaussians.puppet import Pose
 from avatarkit.methods.gaussians.trainer import Trainer
@@ -98,9 +98,10 @@ def around(scene: Scene) -> tuple[Scene, dict[str, Tensor]]:
     plate = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
     kept = {"plate": torch.from_numpy(data.reshape(-1).copy())}
     x, y, side = scene.crop
+    grown = round(REACH * side)
+    x, y, side = x - grown, y - grown, side + 2 * grown
     height, width = plate.shape[:2]
-    whole = x <= 0 and y <= 0 and x + side >= width and y + side >= height
-    if scene.torso is None or whole:
+    if scene.torso is None or (x <= 0 and y <= 0 and x + side >= width and y + side >= height):
         return replace(scene, plate=plate, torso=None), kept
     torso = scene.torso.copy()
     torso[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0), 3] = 0

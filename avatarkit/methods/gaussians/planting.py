@@ -290,22 +290,17 @@ class _Card:
         return cls(points, share, ~under & (card._occupancy(rig, clip, looks) > OCCUPIED), card.pixel)
 
     def _occupancy(self, rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]) -> Float:
-        """[H, W] share of the frames, of those that show a place, in which the person is there."""
+        """[H, W] share of the frames in which the person is there."""
         flat = self.points.reshape(-1, 3).astype(np.float64)
         share = self.share.reshape(-1, 1)
         resting = flat @ rig.rotation.T + rig.translation
-        total, times = np.zeros(len(flat)), np.zeros(len(flat))
+        total = np.zeros(len(flat))
         for position, drive in looks:
             moved = flat @ np.asarray(drive.rotation).T + np.asarray(drive.translation)
             place = clip.camera.project(moved + share * (resting - moved)).astype(np.float32) - 0.5
-            inside = ((place > -0.5) & (place < clip.resolution - 0.5)).all(1)
-            matte = clip.person(position).astype(np.float32) / 255
-            values = _looked_up(matte[..., None], place)
-            # beyond the lower edge the person goes on; beyond the others nothing is known
-            below = place[:, 1] >= clip.resolution - 0.5
-            total += np.where(inside | below, values[:, 0], 0)
-            times += inside | below
-        return (total / np.maximum(times, 1)).reshape(self.share.shape).astype(np.float32)
+            # beyond the edges the person goes on as at them
+            total += _looked_up(clip.person(position)[..., None].astype(np.float32), place)[:, 0] / 255
+        return (total / len(looks)).reshape(self.share.shape).astype(np.float32)
 
     def planted(self, count: int) -> _Patch:
         """``count`` points, evenly spread over what is free."""

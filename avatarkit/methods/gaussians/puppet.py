@@ -14,7 +14,7 @@ from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.rig import Opening, Rig
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import carry
-from avatarkit.ops.splat import splat
+from avatarkit.ops.splat import splat, splat_u8
 from avatarkit.rendering.camera import Camera
 
 Float = NDArray[np.float32]
@@ -123,15 +123,26 @@ class Puppet:
 
     def draw(self, gaussians: Tensor, pose: Pose, camera: Camera) -> Tensor:
         """[H, W, 4] premultiplied picture of blended ``gaussians`` [14, N]."""
+        k = torch.from_numpy(np.asarray(camera.intrinsics, np.float32))
+        size = camera.height, camera.width
+        return splat(*self.carried(gaussians, pose), k, size, self.dilation(camera))
+
+    def draw_over(
+        self, gaussians: Tensor, pose: Pose, camera: Camera, behind: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        """[H, W, 3] picture of blended ``gaussians`` [14, N] over ``behind`` [H, W, 3]."""
+        k = torch.from_numpy(np.asarray(camera.intrinsics, np.float32))
+        size = camera.height, camera.width
+        over = torch.from_numpy(behind)
+        return splat_u8(*self.carried(gaussians, pose), k, size, over, self.dilation(camera)).numpy()
+
+    def carried(self, gaussians: Tensor, pose: Pose) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean, covariance, color and opacity in camera space; see ``ops.splat``."""
         bones = self.bones(pose)
         visibility = self.visibility(gaussians[:3].detach(), bones, pose)
         mean, covariance, color, opacity = carry(gaussians, bones, self.bone, visibility)
-        k = torch.from_numpy(np.asarray(camera.intrinsics, np.float32))
         # colors beyond the range could paint the background over, and would not survive another one
-        color = color.clamp(0, 1)
-        return splat(
-            mean, covariance, color, opacity, k, (camera.height, camera.width), self.dilation(camera)
-        )
+        return mean, covariance, color.clamp(0, 1), opacity
 
     def dilation(self, camera: Camera) -> float:
         """Square pixels by which splats are blurred, the same share of the picture at any resolution."""
