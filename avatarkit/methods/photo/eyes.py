@@ -40,6 +40,8 @@ class Eye:
         self.texture = _completed(patch, local[list(LOOPS[eye])], self.center, self.radius)
         self.axes = self._axes(landmarks)
         self.gaze = self.axes @ np.append(landmarks[IRIS[eye][0], :2], 1)
+        self.back = np.linalg.inv(self.axes[:, :2])
+        self.start = -self.back @ self.axes[:, 2] - self.origin - 0.5
 
     def _axes(self, landmarks: Array) -> Array:
         """[2, 3] from pixels to coordinates of the eye, in eye widths."""
@@ -57,18 +59,25 @@ class Eye:
         iris = axes @ np.append(landmarks[IRIS[self.eye][0], :2], 1)
         shift = iris - self.gaze
         x, y = part.grid()
-        a = (axes[0, 0] * x + axes[0, 1] * y + axes[0, 2]).astype(np.float32)
-        b = (axes[1, 0] * x + axes[1, 1] * y + axes[1, 2]).astype(np.float32)
-        away = np.sqrt((a - np.float32(iris[0])) ** 2 + (b - np.float32(iris[1])) ** 2)
-        fade = np.clip(1 - (away - STIFF * self.radius / self.size) / YIELD, 0, 1)
-        fade = fade * fade * (3 - 2 * fade)
-        a -= np.float32(shift[0]) * fade
-        b -= np.float32(shift[1]) * fade
-        back = np.linalg.inv(np.vstack([self.axes, [0, 0, 1]]))
-        u = (back[0, 0] * a + back[0, 1] * b + back[0, 2] - self.origin[0] - 0.5).astype(np.float32)
-        v = (back[1, 0] * a + back[1, 1] * b + back[1, 2] - self.origin[1] - 0.5).astype(np.float32)
+        off = axes.copy()
+        off[:, 2] -= iris
+        away = np.sqrt(_affine(off[0], x, y) ** 2 + _affine(off[1], x, y) ** 2)
+        fade = np.clip((1 + STIFF * self.radius / self.size / YIELD) - away / np.float32(YIELD), 0, 1)
+        fade *= fade * (3 - 2 * fade)
+        # To the eye's coordinates, back by the gaze, and on to the texture: one affine map and the faded shift.
+        onto = self.back @ axes
+        onto[:, 2] += self.start
+        u, v = _affine(onto[0], x, y), _affine(onto[1], x, y)
+        by = (self.back @ shift).astype(np.float32)
+        u -= by[0] * fade
+        v -= by[1] * fade
         color = cv2.remap(self.texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         blend(frame, part, color)
+
+
+def _affine(row: Array, x: Float, y: Float) -> Float:
+    """[h, w] of a map's ``row`` [3] at ``x`` [1, w] and ``y`` [h, 1]."""
+    return np.asarray((row[0] * x + row[2]).astype(np.float32) + (row[1] * y).astype(np.float32))
 
 
 def _completed(patch: Float, loop: Array, center: Array, radius: float) -> Float:
