@@ -41,6 +41,13 @@ def correlation(track: Track, name: str, measure: np.ndarray) -> float:
     return float(np.corrcoef(curve[track.valid], measure[track.valid])[0, 1])
 
 
+def chin_and_lips(track: Track) -> float:
+    """Pearson's r of the lip gap with the distance of chin and nose: how far the jaw alone can explain the gap."""
+    points = track.landmarks[track.valid]
+    jaw = _apart(points, 152, 6) / eye_distance(points[..., :2])
+    return float(np.corrcoef(jaw, lip_gap(points))[0, 1])
+
+
 def jitter(track: Track, still: float = 0.15) -> float:
     """Mean absolute second difference of the moving coefficients on the stillest share of frames."""
     moved = np.abs(np.diff(track.landmarks[:, :468, :2], axis=0)).mean((1, 2))
