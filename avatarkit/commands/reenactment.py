@@ -191,7 +191,7 @@ def prepared(job: Job, source: Path, quiet: bool) -> Stage:
         return _before(stage, job.background)
     from avatarkit.methods import registry
     from avatarkit.methods.photo import config
-    from avatarkit.segmentation.pipeline import segment
+    from avatarkit.segmentation.pipeline import SegmentOptions, segment
     from avatarkit.tracking import TrackOptions, track
 
     with console.progress("preparing the photo", None, quiet) as bar:
@@ -199,7 +199,7 @@ def prepared(job: Job, source: Path, quiet: bool) -> Stage:
             found = track(source, TrackOptions(face=job.face, refine=False))
         except NoFaceError as error:
             raise NoFaceError(f"{source}: no person's face was found in the photo: give another") from error
-        found = segment(found, source)
+        found = segment(found, source, SegmentOptions(parts=False))
         width, height = (int(found.meta["video"][key]) for key in ("width", "height"))
         longest = job.size or SIZE
         if job.crop == "head":  # the crop is to have that many pixels

@@ -53,6 +53,8 @@ class SegmentOptions:
     """largest side of the mattes, pixels."""
     steady: int = 2
     """frames to both sides that steady a matte; 0 leaves it as it is."""
+    parts: bool = True
+    """whether ``head`` and ``labels`` are made, too; without them nothing is parsed."""
 
 
 def segment(
@@ -79,7 +81,8 @@ def segment(
     with matter:
         samples = list(job.samples(matter, parser))
         backdrop = Backdrop(samples)
-        parser.learn(samples)
+        if options.parts:
+            parser.learn(samples)
         del samples
         for done, (t, pictures) in enumerate(job.pictures(matter, parser, backdrop), 1):
             mattes[t] = pictures
@@ -198,6 +201,7 @@ class _Job:
             classes = np.zeros((GRID, GRID, 3), np.uint8)
             if face is not None:
                 matte = in_one_piece(matte, face.landmarks @ to_grid[:, :2].T + to_grid[:, 2])
+            if face is not None and self.options.parts:
                 sample = Sample(image, matte, face, to_grid, views[parser.side])
                 likely = cv2.convertScaleAbs(parser.probabilities(sample), alpha=255)
                 classes = np.ascontiguousarray(likely[..., [SKIN, HAIR, CLOTH]])
@@ -220,7 +224,7 @@ class _Job:
         model, classes = steady
         person = applied(window.grid_to_canvas(model), waiting.canvas)
         pictures = {"person": encode(person)}
-        if face is not None:
+        if face is not None and self.options.parts:
             hair, cloth = (classes[..., c].astype(np.float32) / 255 for c in (1, 2))
             shares = head_share(face, window.frame_to_grid, hair, cloth)
             share, cut = (window.grid_to_canvas(cv2.convertScaleAbs(part, alpha=255)) for part in shares)
