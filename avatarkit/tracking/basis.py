@@ -17,6 +17,10 @@ UNITS = 100.0
 """The solver's unit of length is 1/UNITS of the distance between the eyes: residuals do not depend on the image."""
 
 
+FAINT = 3.0
+"""Ridge on expressions where two people are compared, squared solver units."""
+
+
 @dataclass(frozen=True)
 class Basis:
     """A head reduced to its P = 468 skin landmarks: E expressions as linear displacements of a neutral face."""
@@ -62,8 +66,14 @@ class Basis:
         return (self.neutral + flat.reshape(len(w), -1, 3)).astype(np.float32)
 
     def distance_from(self, other: Basis) -> float:
-        """RMS distance of the two neutral faces in solver units."""
-        return float(np.sqrt(np.square((self.neutral - other.neutral) / other.unit).sum(1).mean()))
+        """RMS distance of the two neutral faces in solver units, without what the other's expressions explain.
+
+        A clip of somebody who frowns all the time has the frown in its neutral face: that makes nobody a stranger.
+        """
+        away = ((self.neutral - other.neutral) / other.unit).reshape(-1).astype(np.float64)
+        shapes = (other.shapes / other.unit).reshape(len(other.shapes), -1).astype(np.float64)
+        share = np.linalg.solve(shapes @ shapes.T + FAINT * np.eye(len(shapes)), shapes @ away)
+        return float(np.sqrt(np.square((away - share @ shapes).reshape(-1, 3)).sum(1).mean()))
 
     @cached_property
     def detail(self) -> Float:
