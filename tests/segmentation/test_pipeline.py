@@ -176,6 +176,19 @@ def test_a_photo_is_a_clip_of_one_frame(clip: Callable[[str], Path]) -> None:
     assert result.mattes is not None and set(result.mattes[0]) == {"person", "head", "labels", "frame"}
 
 
+def test_without_parts_the_person_is_the_same(clip: Callable[[str], Path]) -> None:
+    from avatarkit.tracking import TrackOptions, track
+
+    photo = clip("photo03")
+    found = track(photo, TrackOptions(refine=False))
+    made = [segment(found, photo, SegmentOptions(parts=parts)).mattes for parts in (True, False)]
+    assert made[0] is not None and made[1] is not None
+    whole, person = made[0][0], made[1][0]
+    assert set(person) == {"person", "frame"}
+    assert set(whole) == {"person", "frame", "head", "labels"}
+    assert all(person[name] == whole[name] for name in person)
+
+
 def test_what_does_not_fit_is_said(segmented: Get, moving_clip: Path) -> None:
     piece = segmented("person05")
     track = few(piece.track, 2)
