@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 
 SPILL = 0.03
 """Share of the face's width by which the person is grown before the background is filled."""
-NEAR = 0.22
+NEAR = 0.15
 """Reach of detail in the filled background, in face widths: so far a turn uncovers it."""
 UNSURE = 0.025
 """Half the width, in face widths, from which half a matte is no edge."""
@@ -51,7 +51,10 @@ def layers(
 
     The matte is 255 for person. A ``plate`` made before is taken as it is; ``seed`` is that of its grain.
     """
-    alpha = covered(decided(matte.astype(np.float32) / 255, points), points[list(OVAL), :2])
+    alpha = matte.astype(np.float32) / 255
+    if plate is None:  # else the matte comes from a file and is decided already
+        alpha = decided(alpha, points)
+    alpha = covered(alpha, points[list(OVAL), :2])
     width = float(np.linalg.norm(points[454, :2] - points[234, :2]))
     if plate is None:
         plate = background(photo, alpha, width, seed)
