@@ -35,11 +35,11 @@ class Settings:
 
     sigma: float = 5.0
     """error at which a landmark begins to count as an outlier (Cauchy)."""
-    sparse: float = 12.0
-    ridge: float = 8.0
+    sparse: float = 15.0
+    ridge: float = 10.0
     look: float = 800.0
     """weight of half the squared distance of the eyeLook coefficients from what the irises say."""
-    steady: float = 1200.0
+    steady: float = 1400.0
     jump: float = 0.04
     pose_smooth: float = 2.0
     gaze_smooth: float = 2.0

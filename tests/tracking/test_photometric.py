@@ -42,7 +42,9 @@ def test_shifts_of_a_photo_are_found(clip):
 
 
 def test_a_clip_becomes_steadier_and_keeps_its_average(clip):
-    aligned, plain = (track(clip("person05"), TrackOptions(max_frames=60, photometric=a)) for a in (True, False))
+    aligned, plain = (
+        track(clip("person05"), TrackOptions(max_frames=60, photometric=a)) for a in (True, False)
+    )
 
     def restless(result) -> float:
         turns = Rotation.from_matrix(result.rotation)
