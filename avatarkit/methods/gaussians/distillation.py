@@ -17,7 +17,7 @@ from avatarkit.methods.gaussians import config as configs
 from avatarkit.methods.gaussians.avatar import GaussiansAvatar
 from avatarkit.methods.gaussians.measure import Gauge
 from avatarkit.methods.gaussians.method import Gaussians, around, metrics, poses, train
-from avatarkit.methods.gaussians.student import TaughtFrames, lessons
+from avatarkit.methods.gaussians.student import TaughtFrames, lessons, whole
 from avatarkit.methods.gaussians.trainer import Trainer
 from avatarkit.methods.registry import Progress
 from avatarkit.methods.session import cores
@@ -51,6 +51,7 @@ def distill(
     """
     started = time.perf_counter()
     set_threads(config.threads or cores())
+    stage = whole(stage)
     teacher = stage.avatar.header
     head = heads.load(teacher.get("head", {}).get("name", "builtin"))
     if tuple(teacher.get("expression_names", ())) != head.expression_names or "reference" not in teacher:
@@ -74,6 +75,7 @@ def distill(
     kept = {key: value for key, value in teacher.items() if key not in ("metrics", "field", "drivers")}
     header = {
         **kept, "method": Gaussians.name, "config": _kept(config), "resolution": config.resolution,
+        "crop": [*stage.scene.crop, stage.scene.crop[2]],
         "seed": config.seed, "device": "cpu",
         "teacher": {"method": teacher["method"], "metrics": teacher.get("metrics", {})},
     }  # fmt: skip

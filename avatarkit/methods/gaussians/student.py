@@ -105,6 +105,16 @@ class _Shown:
         return self.picture
 
 
+def whole(stage: Stage) -> Stage:
+    """``stage`` with a crop that holds all its avatar draws: whole pictures where it draws those itself."""
+    if not stage.rigged:
+        return stage
+    width, height = stage.camera.width, stage.camera.height
+    side = max(width, height)
+    crop = ((width - side) // 2, (height - side) // 2, side)
+    return replace(stage, scene=replace(stage.scene, crop=crop))
+
+
 def person_of(stage: Stage, drive: Drive, resolution: int) -> Frame:
     """The whole person in the crop, torso and all, as the avatar on ``stage`` shows it."""
     head = stage.head(drive, resolution)
@@ -137,6 +147,7 @@ class TaughtFrames:
         """Renders the drives ``given``; ``person`` are the neutral head and the shapes (None: the model's own)."""
         x, y, side = (int(v) for v in stage.scene.crop)
         self.crop, self.resolution = (x, y, side), resolution
+        self.frame_size = stage.camera.width, stage.camera.height
         self.camera = stage.camera.cropped(x, y, side, resolution)
         self.positions = np.arange(len(given))
         self.plate = crop_of(plate, self.crop, resolution).astype(np.float32) / 255
@@ -153,8 +164,13 @@ class TaughtFrames:
 
     @property
     def visible(self) -> tuple[int, int, int, int]:
-        """left, top, right, bottom: a teacher shows the whole crop."""
-        return 0, 0, self.resolution, self.resolution
+        """left, top, right, bottom (pixels of the crop, exclusive) of the part that lies inside the frame."""
+        x, y, side = self.crop
+        scale = self.resolution / side
+        width, height = self.frame_size
+        left, top = int(np.ceil(max(-x, 0) * scale)), int(np.ceil(max(-y, 0) * scale))
+        right, bottom = ((min(start + side, end) - start) * scale for start, end in ((x, width), (y, height)))
+        return left, top, int(right), int(bottom)
 
     def rgb(self, position: int) -> Image:
         """[R, R, 3] before the teacher's background."""
