@@ -252,7 +252,8 @@ class Tracked(Acting):
                     steered.append(None)
                     continue
                 torso = self._torso(track, t, torso)
-                drive = replace(Drive.of(track, t), torso=torso)
+                # avatars without a rig of their own let the torso follow the neck
+                drive = replace(Drive.of(track, t), torso=torso if self.rigged else None)
                 steered.append(steering.steered(drive, self.rest, self.names, k))
             if not self.rigged:
                 steered = driving.retargeted(steered, self.rest, self.header, self.transfer)

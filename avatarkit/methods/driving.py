@@ -105,6 +105,7 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
     turn = Rotation.from_matrix(track.rotation[rows]) * Rotation.from_matrix(track.rotation[n]).inv()
     return {
         "frame": int(track.frame[n]),
+        "torso_neutral": track.meta.get("torso_neutral"),
         "neutral": {
             "rotation": track.rotation[n].tolist(),
             "translation": track.translation[n].tolist(),
@@ -112,6 +113,7 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
             "neck": track.neck[n].tolist(),
             "jaw": track.jaw[n].tolist(),
             "eyes": track.eyes[n].tolist(),
+            **({} if track.torso is None else {"torso": track.torso[n].tolist()}),
         },
         "expression_range": [np.minimum(low, rest).tolist(), np.maximum(high, rest).tolist()],
         "turn_range": np.percentile(turn.as_rotvec(), [1, 99], axis=0).tolist(),
@@ -133,6 +135,12 @@ def soft_clamp(
     return np.clip(values, low, high) + margin * (-np.expm1(-over) + np.expm1(-under))
 
 
+def of_own_clip(track: Track, header: dict[str, Any]) -> bool:
+    """Whether the track is of the clip that the avatar of ``header`` was made from."""
+    known = header.get("clip", {}).get("sha256")
+    return known is not None and known == track.meta.get("video", {}).get("sha256")
+
+
 def drives(
     track: Track,
     header: dict[str, Any],
@@ -148,9 +156,13 @@ def drives(
     """
     if transfer not in ("auto", "absolute", "relative"):
         raise UsageError(f"--transfer {transfer}: choose relative or absolute")
+    own = of_own_clip(track, header)
     if transfer == "auto":
-        own = header.get("clip", {}).get("sha256") == track.meta.get("video", {}).get("sha256")
         transfer = "absolute" if own else "relative"
+    base = header["reference"].get("torso_neutral")
+    if not own or base is None or track.meta.get("torso_neutral") != base:
+        # where another's shoulders are, or the same from another frame on, says nothing of the avatar's
+        track = replace(track, torso=None, torso_confidence=None)
     track = named_like(track, header["expression_names"])
     seen = [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
     if transfer == "absolute":

@@ -163,8 +163,12 @@ class Stage:
         return np.asarray(self.scene.window(whole, resolution).round(), np.uint8)
 
     def _torso_motion(self, drive: Drive) -> NDArray[np.float32]:
-        pivot = np.asarray(NECK_PIVOT, np.float64)
+        """[2, 3] from where the torso rests: as it was followed in the avatar's own clip, else with the neck."""
         rest = neutral_drive(self.avatar.header)
+        if drive.torso is not None and rest.torso is not None:
+            now, before = (np.vstack([m, [0.0, 0.0, 1.0]]) for m in (drive.torso, rest.torso))
+            return np.asarray((now @ np.linalg.inv(before))[:2], np.float32)
+        pivot = np.asarray(NECK_PIVOT, np.float64)
         now, before = (self.camera.project(d.rotation @ pivot + d.translation) for d in (drive, rest))
         return torso_motion(now, before)
 

@@ -72,6 +72,21 @@ def test_own_clip_is_driven_absolutely() -> None:
     assert all(np.array_equal(d.rotation, track.rotation[t]) for t, d in enumerate(made) if d)
 
 
+def test_only_the_own_clips_torso_moves_the_avatars() -> None:
+    track = make_track()
+    track.torso = np.repeat(np.eye(2, 3, dtype=np.float32)[None], len(track), 0)
+    track.torso[:, 0, 2] = np.arange(len(track))
+    track.meta["torso_neutral"] = 3
+    own = make_header(track)
+    made = [drive for drive in driving.drives(track, own) if drive is not None]
+    assert all(drive.torso is not None for drive in made)
+    track.meta["torso_neutral"] = 4  # followed from another frame on: not to be compared
+    assert all(drive.torso is None for drive in driving.drives(track, own) if drive is not None)
+    track.meta["torso_neutral"] = 3
+    track.meta["video"]["sha256"] = "another"
+    assert all(drive.torso is None for drive in driving.drives(track, own, "absolute") if drive is not None)
+
+
 def test_another_person_starts_from_the_avatars_rest() -> None:
     mine, other = make_track(), make_track(sha="b", depth=0.9)
     header = make_header(mine)
