@@ -12,26 +12,34 @@ namespace avatarkit::AK_ISA {
 
 typedef int32_t Int4 __attribute__((vector_size(16)));
 
-// The grid, with a coarse copy whose cells are blocks of kBlockCells^3: most of the cube is empty, and a ray
-// leaves an empty block in one step.
+// The grid, with a coarse copy of blocks of kBlockCells^3 cells: most of the cube is empty, and a ray leaves all the
+// empty blocks around it in one step.
 class OccupancyGrid {
   public:
-    static constexpr int kBlockBits = 3, kBlockCells = 1 << kBlockBits;
+    static constexpr int kBlockBits = 2, kBlockCells = 1 << kBlockBits;
+    static constexpr uint8_t kFar = 8;  // blocks; farther ones are taken for as far
 
     OccupancyGrid(const uint8_t* bits, int64_t cells)
         : bits_(bits), cells_(static_cast<int>(cells)), blocks_((cells_ + kBlockCells - 1) / kBlockCells),
-          coarse_(static_cast<int64_t>(blocks_) * blocks_ * blocks_) {
-        std::memset(coarse_, 0, static_cast<size_t>(blocks_) * blocks_ * blocks_);
-        if (cells_ % kBlockCells != 0) {  // rows do not begin at bytes: no block may be skipped
-            std::memset(coarse_, 1, static_cast<size_t>(blocks_) * blocks_ * blocks_);
+          distance_(static_cast<int64_t>(blocks_) * blocks_ * blocks_) {
+        const int64_t all = static_cast<int64_t>(blocks_) * blocks_ * blocks_;
+        if (cells_ % 8 != 0) {  // rows do not begin at bytes: no block may be skipped
+            std::memset(distance_, 0, static_cast<size_t>(all));
             return;
         }
+        std::memset(distance_, kFar, static_cast<size_t>(all));
         for (int z = 0; z < cells_; ++z)
             for (int y = 0; y < cells_; ++y) {
-                const uint8_t* row = bits_ + (static_cast<int64_t>(z) * cells_ + y) * blocks_;
-                uint8_t* coarse = coarse_ + (static_cast<int64_t>(z / kBlockCells) * blocks_ + y / kBlockCells) * blocks_;
-                for (int x = 0; x < blocks_; ++x) coarse[x] |= row[x];
+                const uint8_t* row = bits_ + (static_cast<int64_t>(z) * cells_ + y) * (cells_ / 8);
+                uint8_t* blocks = distance_ + (static_cast<int64_t>(z / kBlockCells) * blocks_ + y / kBlockCells) * blocks_;
+                for (int x = 0; x < blocks_; ++x)
+                    if (row[x / 2] >> x % 2 * kBlockCells & ((1 << kBlockCells) - 1)) blocks[x] = 0;
             }
+        const int64_t line = blocks_, plane = line * blocks_;
+        Scratch<uint8_t> before(all);
+        for (int64_t first = 0; first < all; first += line) spread(distance_ + first, line, 1, before);
+        for (int64_t first = 0; first < all; first += plane) spread(distance_ + first, plane, line, before);
+        spread(distance_, all, plane, before);
     }
 
     int cells() const { return cells_; }
@@ -39,18 +47,28 @@ class OccupancyGrid {
         const int64_t index = cell[0] + static_cast<int64_t>(cells_) * (cell[1] + static_cast<int64_t>(cells_) * cell[2]);
         return bits_[index >> 3] >> (index & 7) & 1;
     }
-    // Binary logarithm of the side of the empty block around an empty cell.
-    int empty_bits(Int4 cell) const {
+    // How many blocks away, along the axis where it is farthest, the nearest occupied block lies from the cell's own.
+    int distance(Int4 cell) const {
         const Int4 block = cell >> kBlockBits;
-        return coarse_[block[0] + static_cast<int64_t>(blocks_) * (block[1] + static_cast<int64_t>(blocks_) * block[2])]
-                   ? 0
-                   : kBlockBits;
+        return distance_[block[0] + static_cast<int64_t>(blocks_) * (block[1] + static_cast<int64_t>(blocks_) * block[2])];
     }
 
   private:
+    // Carries the `count` distances along one axis, whose neighbors are `stride` apart; `before` is room for them.
+    static void spread(uint8_t* distance, int64_t count, int64_t stride, uint8_t* before) {
+        std::memcpy(before, distance, static_cast<size_t>(count));
+        for (uint8_t k = 1; k < kFar; ++k) {
+            const int64_t apart = k * stride;
+            for (int64_t i = 0; i + apart < count; ++i) {
+                distance[i] = std::min(distance[i], std::max(before[i + apart], k));
+                distance[i + apart] = std::min(distance[i + apart], std::max(before[i], k));
+            }
+        }
+    }
+
     const uint8_t* bits_;
     int cells_, blocks_;
-    Scratch<uint8_t> coarse_;
+    Scratch<uint8_t> distance_;
 };
 
 // Wellons' "lowbias32" (2018).
@@ -110,7 +128,7 @@ class RayWalk {
                 ++index_;
                 return true;
             }
-            skip(cell, grid.empty_bits(cell));
+            skip(cell, grid.distance(cell));
         }
     }
 
@@ -120,13 +138,15 @@ class RayWalk {
     }
 
   private:
-    // Leaves the empty block of 2^bits cells a side around `cell`, to just before its exit.
-    void skip(Int4 cell, int bits) {
-        const Int4 corner = ((cell >> bits) - ahead_) << bits;
+    // Leaves the empty cell, or with a `distance` all blocks that are nearer, to just before the exit.
+    void skip(Int4 cell, int distance) {
+        const Int4 corner = distance == 0 ? cell - ahead_
+                                          : ((cell >> OccupancyGrid::kBlockBits) + (1 - distance) - ahead_ * (2 * distance - 1))
+                                                << OccupancyGrid::kBlockBits;
         const Vec4 exit = (__builtin_convertvector(corner, Vec4) - origin_) * inverse_;
         const float leave = std::min(std::min(exit[0], exit[1]), std::min(exit[2], far_));
-        // The step at or before the exit is tested like any other: rounding must not lose it.
-        index_ = std::max(index_ + 1, static_cast<int>((leave - near_) * inverse_step_ - shift_));
+        // The first step behind the exit; one within a hundredth before it is tested as well: rounding must not lose it.
+        index_ = std::max(index_ + 1, static_cast<int>((leave - near_) * inverse_step_ - shift_ + 0.99f));
     }
 
     Vec4 origin_ = {}, direction_ = {}, inverse_ = {};

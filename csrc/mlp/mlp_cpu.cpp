@@ -36,7 +36,7 @@ struct Forward {
             float* tile = in_place ? hidden + first * kHidden : own;
             gather_features(in.features, in.samples, first, count, rows);
             density_tile(net, rows, tile);
-            densities(tile, count, density + first);
+            densities(tile + kWidth, kHidden, count, density + first);
             for (int s = 0; s < kTile; ++s) {
                 if (s < count && cursor.advance(first + s))
                     ray_share(net, in.harmonics + cursor.ray * kHarmonics, share);

@@ -46,11 +46,12 @@ inline void density_tile(const FieldNetwork& net, const float* rows, float* hidd
     gemm<kGeometry>(kTile, hidden, kHidden, 1, net.density1, kGeometry, kWidth, hidden + kWidth, kHidden, false);
 }
 
-inline void densities(const float* hidden, int count, float* density) {
+// density [count] of geometry [count][stride].
+inline void densities(const float* geometry, int stride, int count, float* density) {
     for (int s = 0; s < count; s += kLanes) {
         const int some = std::min(kLanes, count - s);
         float logarithm[kLanes] = {};
-        for (int i = 0; i < some; ++i) logarithm[i] = hidden[(s + i) * kHidden + kWidth];
+        for (int i = 0; i < some; ++i) logarithm[i] = geometry[(s + i) * stride];
         store(logarithm, exponential(smaller(load(logarithm), splat(kMaxLogDensity))));
         std::copy(logarithm, logarithm + some, density + s);
     }

@@ -14,7 +14,7 @@ namespace avatarkit {
 
 struct RenderOptions {
     float minimum_transmittance;  // a ray ends where less than this passes
-    bool fast;                    // products in bfloat16 where the processor has them
+    bool fast;                    // tables in half precision, products of 16-bit integers, faint samples without color
     const float* volume;          // displacement that points are taken back through before the field, or null
     WarpGrid warp;                // where it lies
 };
@@ -25,9 +25,9 @@ struct RenderOutput {
 
 }  // namespace avatarkit
 
-// harmonics [R][16] of the rays' directions; table [M] of the image.
-AK_DECLARE(void render_rays(const MarchInput& rays, const float* harmonics, const GridShape& grid, const float* table,
-                            const FieldNetwork& net, const RenderOptions& options, const RenderOutput& out))
+// table [M] of the image.
+AK_DECLARE(void render_rays(const MarchInput& rays, const GridShape& grid, const float* table, const FieldNetwork& net,
+                            const RenderOptions& options, const RenderOutput& out))
 
 // density [N] of points, with tables [images][M]; of the network only the two density matrices are read.
 AK_DECLARE(void density_at(const EncodeInput& in, const GridShape& grid, const float* tables, const FieldNetwork& net,

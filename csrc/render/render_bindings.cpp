@@ -8,8 +8,7 @@ WarpGrid warp_grid(const Floats& volume, double x, double y, double z, double sp
 
 void bind_render(nanobind::module_& m) {
     using namespace avatarkit;
-    m.def("render_rays", [](Floats origins, Floats directions, Floats harmonics, Bytes bitfield, int64_t cells,
-                            Floats table, Ints layout, int log2_size, Floats density0, Floats density1, Floats color0,
+    m.def("render_rays", [](Floats origins, Floats directions, Bytes bitfield, int64_t cells, Floats table, Ints layout, int log2_size, Floats density0, Floats density1, Floats color0,
                             Floats color1, double step, int64_t max_samples, double minimum, bool fast, Floats volume, double x,
                             double y, double z, double spacing, Floats color, Floats alpha, Floats depth) {
         const MarchInput rays{origins.data(),  directions.data(), static_cast<int64_t>(origins.shape(0)),
@@ -21,7 +20,7 @@ void bind_render(nanobind::module_& m) {
                                     warp_grid(volume, x, y, z, spacing)};
         const RenderOutput out{color.data(), alpha.data(), depth.data()};
         nb::gil_scoped_release release;
-        AK_CALL(render_rays, rays, harmonics.data(), grid, table.data(), net, options, out);
+        AK_CALL(render_rays, rays, grid, table.data(), net, options, out);
     });
     m.def("density_at", [](Floats points, Floats tables, Longs image_offsets, Ints layout, int log2_size,
                            Floats density0, Floats density1, Floats density) {

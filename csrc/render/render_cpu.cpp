@@ -4,157 +4,189 @@
 
 #include "common/threads.h"
 #include "march/march_ray.h"
-#include "mlp/bf16_tile.h"
+#include "mlp/harmonics.h"
 #include "mlp/mlp_tile.h"
+#include "render/wave_field.h"
 #include "render/waves.h"
 #include "warp/warp_point.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
 
+// Samples that get no color of their own when rendering fast: their weight goes to the ray's next one that does.
+constexpr float kUnseen = 4e-3f;
+// Rays that a thread takes at a time.
+constexpr int64_t kBatch = 64;
+
 struct RayState {
     RayWalk walk;
-    float transmittance, color[3], alpha, depth;
+    float t;                        // of the next sample
+    float transmittance, owed;      // what passes all samples so far; weight that has got no color yet
+    float color[3], alpha, depth;
     int64_t ray, samples;
     bool ended;
 };
 
-// One thread's buffers and the groups it renders.
-class GroupRenderer {
+// One thread's buffers and the rays it has under way.
+class RayRenderer {
   public:
-    GroupRenderer(const MarchInput& rays, const OccupancyGrid& occupancy, const float* harmonics,
-                  const GridShape& grid, const float* table, const FieldNetwork& net, const RenderOptions& options,
-                  const RenderOutput& out)
-        : rays_(rays), occupancy_(occupancy), harmonics_(harmonics), grid_(grid), table_(table), net_(net),
-          options_(options), out_(out), states_(kGroupRays), alive_(kGroupRays), owner_(kWave), points_(kWave * 3),
-          t_(kWave), rows_((kWave + kTile) * kWidth), hidden_(kTile * kHidden), shares_(kGroupRays * kWidth),
-          density_(kWave), rgb_(kWave * 3)
-#ifdef AK_AVX512
-          , half_(net), use_half_(options.fast && has_bf16())
-#endif
-    {
+    RayRenderer(const MarchInput& rays, const OccupancyGrid& occupancy, const FieldTable& field,
+                const RenderOptions& options, const RenderOutput& out, int64_t& next)
+        : rays_(rays), occupancy_(occupancy), field_(field), options_(options), out_(out), next_(next),
+          unseen_(options.fast ? kUnseen : 0.f), states_(kSlots), slots_(kSlots), owner_(kWave), seen_(kWave), t_(kWave),
+          geometry_((kWave + kTile) * kGeometry), shares_(kSlots * kWidth), density_(kWave), weight_(kWave),
+          hidden_(kTile * kHidden), rgb_(kTile * 3) {
         for (int c = 0; c < 3; ++c)
-            for (int k = 0; k < kWidth; ++k) color1_t_[c * kWidth + k] = net.color1[k * 3 + c];
+            for (int k = 0; k < kWidth; ++k) color1_t_[c * kWidth + k] = field.net.color1[k * 3 + c];
+        std::fill(hidden_ + 0, hidden_ + kTile * kHidden, 0.f);
     }
 
-    void run(int64_t begin, int64_t end) {
-        int alive = 0;
-        for (int64_t ray = begin; ray < end; ++ray) {
-            RayState& state = states_[ray - begin];
-            state = {RayWalk(rays_.origins + ray * 3, rays_.directions + ray * 3, occupancy_, rays_.step,
-                             ray_shift(ray, rays_.seed)),
-                     1.f, {}, 0.f, 0.f, ray, 0, false};
-            ray_share(net_, harmonics_ + ray * kHarmonics, shares_ + (ray - begin) * kWidth);
-            alive_[alive++] = static_cast<int>(ray - begin);
-        }
+    void run() {
+        for (int slot = 0; slot < kSlots; ++slot) slots_[slot] = slot;
+        int alive = fill(0);
         while (alive > 0) {
             const int count = collect(alive);
-            evaluate(count);
-            accumulate(count);
+            wave_.geometry(field_, points_, count, geometry_);
+            densities(geometry_, kGeometry, count, density_);
+            paint(weigh(count));
             int left = 0;
-            for (int a = 0; a < alive; ++a)
-                if (!states_[alive_[a]].ended) alive_[left++] = alive_[a];
-            alive = left;
-        }
-        for (int64_t ray = begin; ray < end; ++ray) {
-            const RayState& state = states_[ray - begin];
-            std::copy(state.color, state.color + 3, out_.color + ray * 3);
-            out_.alpha[ray] = state.alpha;
-            out_.depth[ray] = state.depth;
+            for (int a = 0; a < alive; ++a) {
+                const RayState& state = states_[slots_[a]];
+                if (state.ended)
+                    write(state);
+                else
+                    std::swap(slots_[left++], slots_[a]);
+            }
+            alive = fill(left);
         }
     }
 
   private:
-    // The next samples of the rays that are alive; those that leave the cube are marked as ended.
+    // Begins rays until all slots are under way or none are left; returns how many are.
+    int fill(int alive) {
+        while (alive < kSlots) {
+            if (ray_ == end_) {
+#pragma omp atomic capture
+                {
+                    ray_ = next_;
+                    next_ += kBatch;
+                }
+                ray_ = std::min(ray_, rays_.rays);
+                end_ = std::min(ray_ + kBatch, rays_.rays);
+                if (ray_ == end_) break;
+            }
+            const int slot = slots_[alive];
+            RayState& state = states_[slot];
+            const float* direction = rays_.directions + ray_ * 3;
+            state = {RayWalk(rays_.origins + ray_ * 3, direction, occupancy_, rays_.step, ray_shift(ray_, rays_.seed)),
+                     0.f, 1.f, 0.f, {}, 0.f, 0.f, ray_, 0, false};
+            ++ray_;
+            if (rays_.max_samples <= 0 || !state.walk.next(occupancy_, state.t)) {
+                write(state);
+                continue;
+            }
+            alignas(64) float harmonics[kHarmonics];
+            harmonics_of(direction, harmonics);
+            ray_share(field_.net, harmonics, shares_ + slot * kWidth);
+            ++alive;
+        }
+        return alive;
+    }
+
+    // The next samples of the rays that are alive; those that have no more are marked as ended.
     int collect(int alive) {
         const int each = std::clamp(kWave / alive, kFewest, kMost);
         int count = 0;
         for (int a = 0; a < alive; ++a) {
-            RayState& state = states_[alive_[a]];
-            for (int i = 0; i < each; ++i) {
-                if (state.samples >= rays_.max_samples || !state.walk.next(occupancy_, t_[count])) {
-                    state.ended = true;
-                    break;
-                }
-                RayWalk::point(rays_.origins + state.ray * 3, rays_.directions + state.ray * 3, t_[count],
-                               points_ + count * 3);
-                if (options_.volume != nullptr)
-                    warp_point(options_.warp, options_.volume, points_ + count * 3, points_ + count * 3);
-                ++state.samples;
-                owner_[count++] = alive_[a];
+            const int slot = slots_[a];
+            RayState& state = states_[slot];
+            const float *origin = rays_.origins + state.ray * 3, *direction = rays_.directions + state.ray * 3;
+            for (int i = 0; i < each && !state.ended; ++i) {
+                float point[3];
+                RayWalk::point(origin, direction, state.t, point);
+                if (options_.volume != nullptr) warp_point(options_.warp, options_.volume, point, point);
+                points_.put(count, point);
+                t_[count] = state.t;
+                owner_[count++] = slot;
+                state.ended = ++state.samples >= rays_.max_samples || !state.walk.next(occupancy_, state.t);
             }
         }
         return count;
     }
 
-    void evaluate(int count) {
-        encode_rows(points_, count, grid_, table_, rows_);
-        std::fill(rows_ + count * kWidth, rows_ + (count + kTile) * kWidth, 0.f);
-        for (int first = 0; first < count; first += kTile) {
-            const int some = std::min(kTile, count - first);
-            const auto share = [&](int s) -> const float* { return shares_ + owner_[first + s] * kWidth; };
-#ifdef AK_AVX512
-            if (use_half_) {
-                field_tile_bf16(half_, rows_ + first * kWidth, some, share, density_ + first, rgb_ + first * 3);
-                continue;
-            }
-#endif
-            density_tile(net_, rows_ + first * kWidth, hidden_);
-            densities(hidden_, some, density_ + first);
-            for (int s = 0; s < kTile; ++s) {
-                const float* from = share(std::min(s, some - 1));
-                std::copy(from, from + kWidth, hidden_ + s * kHidden + kWidth + kGeometry);
-            }
-            color_tile(net_, color1_t_, hidden_, some, rgb_ + first * 3);
-        }
-    }
-
-    void accumulate(int count) {
+    // Weights of a wave's samples; those that get a color are listed. Returns how many they are.
+    int weigh(int count) {
         wave_passing(density_, count, rays_.step);
+        int seen = 0;
         for (int s = 0; s < count; ++s) {
             RayState& state = states_[owner_[s]];
             if (state.transmittance < options_.minimum_transmittance) continue;
             const float pass = density_[s], weight = state.transmittance * (1.f - pass);
-            for (int c = 0; c < 3; ++c) state.color[c] += weight * rgb_[s * 3 + c];
             state.alpha += weight;
             state.depth += weight * t_[s];
             state.transmittance *= pass;
             if (state.transmittance < options_.minimum_transmittance) state.ended = true;
+            state.owed += weight;
+            if (state.owed <= unseen_) continue;
+            weight_[seen] = state.owed;
+            seen_[seen++] = s;
+            state.owed = 0.f;
         }
+        return seen;
+    }
+
+    // Adds the colors of the `seen` samples to their rays.
+    void paint(int seen) {
+        constexpr int second = kWidth + kGeometry;
+        for (int first = 0; first < seen; first += kTile) {
+            const int some = std::min(kTile, seen - first);
+            for (int i = 0; i < some; ++i) {
+                const int s = seen_[first + i];
+                const float *geometry = geometry_ + s * kGeometry, *share = shares_ + owner_[s] * kWidth;
+                std::copy(geometry, geometry + kGeometry, hidden_ + i * kHidden + kWidth);
+                std::copy(share, share + kWidth, hidden_ + i * kHidden + second);
+            }
+            color_tile(field_.net, color1_t_, hidden_, some, rgb_);
+            for (int i = 0; i < some; ++i) {
+                float* color = states_[owner_[seen_[first + i]]].color;
+                for (int c = 0; c < 3; ++c) color[c] += weight_[first + i] * rgb_[i * 3 + c];
+            }
+        }
+    }
+
+    void write(const RayState& state) const {
+        std::copy(state.color, state.color + 3, out_.color + state.ray * 3);
+        out_.alpha[state.ray] = state.alpha;
+        out_.depth[state.ray] = state.depth;
     }
 
     const MarchInput& rays_;
     const OccupancyGrid& occupancy_;
-    const float* harmonics_;
-    const GridShape& grid_;
-    const float* table_;
-    const FieldNetwork& net_;
+    const FieldTable& field_;
     const RenderOptions& options_;
     const RenderOutput& out_;
+    int64_t& next_;  // the first ray that no thread has taken
+    const float unseen_;
+    int64_t ray_ = 0, end_ = 0;  // of this thread's, those that have not begun
     Scratch<RayState> states_;
-    Scratch<int> alive_, owner_;
-    Scratch<float> points_, t_, rows_, hidden_, shares_, density_, rgb_;
+    Scratch<int> slots_;  // rays under way first, free ones behind
+    Scratch<int> owner_, seen_;
+    WavePoints points_;
+    WaveField wave_;
+    Scratch<float> t_, geometry_, shares_, density_, weight_, hidden_, rgb_;
     alignas(64) float color1_t_[3 * kWidth];
-#ifdef AK_AVX512
-    const Bf16Network half_;
-    const bool use_half_;
-#endif
 };
 
 }  // namespace
 
-void render_rays(const MarchInput& rays, const float* harmonics, const GridShape& grid, const float* table,
-                 const FieldNetwork& net, const RenderOptions& options, const RenderOutput& out) {
+void render_rays(const MarchInput& rays, const GridShape& grid, const float* table, const FieldNetwork& net,
+                 const RenderOptions& options, const RenderOutput& out) {
     const OccupancyGrid occupancy(rays.bitfield, rays.cells);
-    const int64_t groups = (rays.rays + kGroupRays - 1) / kGroupRays;
+    const FieldTable field(grid, table, net, options.fast);
     const int threads = thread_count();
+    int64_t next = 0;
 #pragma omp parallel num_threads(threads)
-    {
-        GroupRenderer renderer(rays, occupancy, harmonics, grid, table, net, options, out);
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t group = 0; group < groups; ++group)
-            renderer.run(group * kGroupRays, std::min((group + 1) * kGroupRays, rays.rays));
-    }
+    RayRenderer(rays, occupancy, field, options, out, next).run();
 }
 
 void density_at(const EncodeInput& in, const GridShape& grid, const float* tables, const FieldNetwork& net,
@@ -162,16 +194,20 @@ void density_at(const EncodeInput& in, const GridShape& grid, const float* table
     const int threads = thread_count();
 #pragma omp parallel num_threads(threads)
     {
-        Scratch<float> rows((kWave + kTile) * kWidth), hidden(kTile * kHidden);
+        WavePoints points;
+        WaveField wave;
+        Scratch<float> geometry((kWave + kTile) * kGeometry);
         for (int64_t image = 0; image < in.images; ++image) {
+            const FieldTable field(grid, tables + image * grid.table, net, false);
             const int64_t begin = in.image_offsets[image], end = in.image_offsets[image + 1];
             const int64_t waves = (end - begin + kWave - 1) / kWave;
 #pragma omp for schedule(dynamic, 1) nowait
-            for (int64_t wave = 0; wave < waves; ++wave) {
-                const int64_t start = begin + wave * kWave;
+            for (int64_t w = 0; w < waves; ++w) {
+                const int64_t start = begin + w * kWave;
                 const int count = static_cast<int>(std::min<int64_t>(kWave, end - start));
-                encode_rows(in.points + start * 3, count, grid, tables + image * grid.table, rows);
-                wave_densities(net, rows, count, hidden, density + start);
+                for (int s = 0; s < count; ++s) points.put(s, in.points + (start + s) * 3);
+                wave.geometry(field, points, count, geometry);
+                densities(geometry, kGeometry, count, density + start);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 #include "common/threads.h"
 #include "render/render.h"
-#include "render/waves.h"
+#include "render/wave_field.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
@@ -10,12 +10,11 @@ namespace {
 // One thread's buffers and the groups of rays it walks.
 class GroupTruncation {
   public:
-    GroupTruncation(const TruncateInput& in, const GridShape& grid, const FieldNetwork& net, int64_t* kept)
-        : in_(in), grid_(grid), net_(net), kept_(kept), alive_(kGroupRays), owner_(kWave),
-          transmittance_(kGroupRays), points_(kWave * 3), rows_((kWave + kTile) * kWidth), hidden_(kTile * kHidden),
-          pass_(kWave) {}
+    GroupTruncation(const TruncateInput& in, int64_t* kept)
+        : in_(in), kept_(kept), alive_(kSlots), owner_(kWave), transmittance_(kSlots),
+          geometry_((kWave + kTile) * kGeometry), pass_(kWave) {}
 
-    void run(int64_t begin, int64_t end, const float* table) {
+    void run(int64_t begin, int64_t end, const FieldTable& field) {
         int alive = 0;
         for (int64_t ray = begin; ray < end; ++ray) {
             transmittance_[ray - begin] = 1.f;
@@ -24,8 +23,8 @@ class GroupTruncation {
         }
         while (alive > 0) {
             const int count = collect(begin, alive);
-            encode_rows(points_, count, grid_, table, rows_);
-            wave_densities(net_, rows_, count, hidden_, pass_);
+            wave_.geometry(field, points_, count, geometry_);
+            densities(geometry_, kGeometry, count, pass_);
             wave_passing(pass_, count, in_.step);
             for (int s = 0; s < count; ++s) {
                 float& transmittance = transmittance_[owner_[s]];
@@ -52,19 +51,20 @@ class GroupTruncation {
         for (int a = 0; a < alive; ++a) {
             const int64_t ray = begin + alive_[a], first = in_.ray_offsets[ray] + kept_[ray];
             const int64_t some = std::min<int64_t>(each, in_.ray_offsets[ray + 1] - first);
-            std::copy(in_.points + first * 3, in_.points + (first + some) * 3, points_ + count * 3);
-            std::fill(owner_ + count, owner_ + count + some, alive_[a]);
-            count += static_cast<int>(some);
+            for (int64_t s = first; s < first + some; ++s) {
+                points_.put(count, in_.points + s * 3);
+                owner_[count++] = alive_[a];
+            }
         }
         return count;
     }
 
     const TruncateInput& in_;
-    const GridShape& grid_;
-    const FieldNetwork& net_;
     int64_t* kept_;
     Scratch<int> alive_, owner_;
-    Scratch<float> transmittance_, points_, rows_, hidden_, pass_;
+    WavePoints points_;
+    WaveField wave_;
+    Scratch<float> transmittance_, geometry_, pass_;
 };
 
 }  // namespace
@@ -72,14 +72,14 @@ class GroupTruncation {
 void truncate_rays(const TruncateInput& in, const GridShape& grid, const float* tables, const FieldNetwork& net,
                    int64_t* kept) {
     // Groups do not cross images, whose rays read another table.
-    Scratch<int64_t> groups((in.rays / kGroupRays + in.images + 1) * 3);
+    Scratch<int64_t> groups((in.rays / kSlots + in.images + 1) * 3);
     int64_t count = 0, ray = 0;
     for (int64_t image = 0; image < in.images; ++image)
         while (ray < in.rays && in.ray_offsets[ray] < in.image_offsets[image + 1]) {
             int64_t* group = groups + 3 * count++;
             group[0] = image;
             group[1] = ray;
-            while (ray < in.rays && ray - group[1] < kGroupRays && in.ray_offsets[ray] < in.image_offsets[image + 1])
+            while (ray < in.rays && ray - group[1] < kSlots && in.ray_offsets[ray] < in.image_offsets[image + 1])
                 ++ray;
             group[2] = ray;
         }
@@ -87,10 +87,12 @@ void truncate_rays(const TruncateInput& in, const GridShape& grid, const float* 
     const int threads = thread_count();
 #pragma omp parallel num_threads(threads)
     {
-        GroupTruncation truncation(in, grid, net, kept);
+        GroupTruncation truncation(in, kept);
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t g = 0; g < count; ++g)
-            truncation.run(groups[3 * g + 1], groups[3 * g + 2], tables + groups[3 * g] * grid.table);
+        for (int64_t g = 0; g < count; ++g) {
+            const FieldTable field(grid, tables + groups[3 * g] * grid.table, net, false);
+            truncation.run(groups[3 * g + 1], groups[3 * g + 2], field);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-// Groups of rays that go through the field a few samples at a time, front to back, so that what lies behind an opaque
-// sample is never evaluated.
+// Rays that go through the field a few samples at a time, front to back, so that what lies behind an opaque sample is
+// never evaluated.
 #pragma once
 
 #include <algorithm>
@@ -9,34 +9,47 @@
 
 namespace avatarkit::AK_ISA {
 
-constexpr int kGroupRays = 512;
-constexpr int kWave = 2048;  // samples of a group that go through the field together
+constexpr int kSlots = 1024;  // rays of a thread under way at a time
+constexpr int kWave = 4096;  // samples that go through the field together
 constexpr int kFewest = 4, kMost = 16;  // samples of one ray in a wave: more are wasted where the ray ends within
 
-// Encodes points [count][3] into rows [count][64], level by level so that one level's table is in use at a time.
-inline void encode_rows(const float* points, int count, const GridShape& grid, const float* table, float* rows) {
+// The places of a wave's samples, axis by axis, [3][kWave].
+struct WavePoints {
+    Scratch<float> axes;
+
+    WavePoints() : axes(3 * kWave) {}
+    void put(int sample, const float* point) {
+        for (int axis = 0; axis < 3; ++axis) axes[axis * kWave + sample] = point[axis];
+    }
+    // Those from `first`, clamped to the unit cube; lanes beyond the wave's end hold any numbers.
+    void get(int first, Vec position[3]) const {
+        for (int axis = 0; axis < 3; ++axis)
+            position[axis] = smaller(larger(load(axes + axis * kWave + first), Vec{}), splat(1.f));
+    }
+};
+
+// Encodes `count` points in one level, whose table is `entries`, into rows [count][64] from the level's column on.
+// Not inlined: the compiler would work out every entry's address from two pointers.
+template <class Entry, class Feature>
+__attribute__((noinline)) void encode_level(const WavePoints& points, int count, const GridLevel& level,
+                                            uint32_t hash_mask, const Entry* entries, Feature* rows) {
     Corners corners;
     Vec position[3];
-    for (int64_t l = 0; l < grid.levels; ++l) {
-        const GridLevel& level = grid.level[l];
-        const float* entries = table + static_cast<int64_t>(level.first) * kFeatures;
-        for (int s = 0; s < count; s += kLanes) {
-            const int some = std::min(kLanes, count - s);
-            load_points(points + s * 3, some, position);
-            find_corners(position, level, grid.hash_mask, corners);
-            for (int i = 0; i < some; ++i)
-                store(rows + (s + i) * kWidth + l * kFeatures, interpolate(entries, corners, i));
-        }
+    for (int s = 0; s < count; s += kLanes) {
+        points.get(s, position);
+        find_corners(position, level, hash_mask, corners);
+        const int some = std::min(kLanes, count - s);
+        for (int i = 0; i < some; ++i) store(rows + (s + i) * kWidth, interpolate(entries, corners, i));
     }
 }
 
-// Densities of rows [count][64], whose buffer has room for a whole tile more; hidden is [kTile][kHidden].
-inline void wave_densities(const FieldNetwork& net, float* rows, int count, float* hidden, float* density) {
-    std::fill(rows + count * kWidth, rows + (count + kTile) * kWidth, 0.f);
-    for (int first = 0; first < count; first += kTile) {
-        density_tile(net, rows + first * kWidth, hidden);
-        densities(hidden, std::min(kTile, count - first), density + first);
-    }
+// Encodes `count` points into rows [count][64], level by level so that one level's table is in use at a time.
+template <class Entry, class Feature>
+inline void encode_rows(const WavePoints& points, int count, const GridShape& grid, const Entry* table,
+                        Feature* rows) {
+    for (int64_t l = 0; l < grid.levels; ++l)
+        encode_level(points, count, grid.level[l], grid.hash_mask,
+                     table + static_cast<int64_t>(grid.level[l].first) * kFeatures, rows + l * kFeatures);
 }
 
 // density [kWave] of `count` samples -> what passes each of them.

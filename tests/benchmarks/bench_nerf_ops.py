@@ -208,7 +208,7 @@ def images(table: Table) -> None:
             ) -> object:
                 return render_rays(origins, to, bitfield, values, grid, weights, step=STEP, fast=fast)
 
-            name = f"render {size}^2{' bfloat16' if fast else ''}"
+            name = f"render {size}^2{' fast' if fast else ''}"
             # Of every sample on the rays, although those behind an opaque surface are skipped.
             table.row(name, picture, None, 2.0 * count * (64 * 64 + 2 * 64 * 16 + 64 * 3), 0)
     base, bases = torch.randn(grid.size), torch.randn(BASES, grid.size)
