@@ -177,10 +177,13 @@ class PhotoAvatar:
         """[N, 3] where the mesh lies."""
         head = np.column_stack([posed.head.scale * posed.head.rotation[:2], posed.head.shift[:2]])
         head[:, :2] -= np.eye(2)
-        oval = (posed.landmarks - self.points)[list(OVAL), :2]
+        outline = list(OVAL)
+        oval = (posed.landmarks - self.points)[outline, :2]
         moved = self.warp.displaced(oval, head, torso)
         outer = self.mesh.points[marks.MESH :] + moved
         depth = posed.head.applied(np.column_stack([self.mesh.points[marks.MESH :], self.depth]))[:, 2]
+        # A jaw that opens goes back, too: what hangs on it must not come to lie before it.
+        depth += self.warp.from_oval @ (posed.landmarks - posed.head.applied(self.points))[outline, 2]
         return np.concatenate([posed.landmarks[: marks.MESH], np.column_stack([outer, depth])])
 
     def _torso(self, posed: Posed, drive: Drive | None, motion: Motion) -> Array:
