@@ -77,6 +77,16 @@ class GaussiansAvatar:
             pose = self.puppet.pose(drive)
             return self.puppet.draw_over(self.gaussians(pose), pose, camera, behind)
 
+    def splats(self, drive: Drive) -> tuple[NDArray[np.float32], ...]:
+        """Mean [N, 3], covariance [N, 6], color [N, 3] and opacity [N] of a drive; see ``files.ply``.
+
+        Meters; the camera's axes (x right, y down, z forward), from the middle between the eyes.
+        """
+        with torch.no_grad():
+            pose = self.puppet.pose(drive)
+            mean, *others = (part.numpy() for part in self.puppet.carried(self.gaussians(pose), pose))
+        return mean - np.asarray(drive.translation, np.float32), *others
+
     def gaussians(self, pose: Pose) -> Tensor:
         """[14, N] at rest as a pose blends them."""
         return blend(self.base, self.residual, torch.from_numpy(pose.coefficients), self.scale)
