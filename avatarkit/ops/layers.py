@@ -33,7 +33,7 @@ class Layer:
     soft: bool = False
     """whether the outline fades over a pixel on its inner side."""
     fold: float = 0.0
-    """texels between the places of neighboring pixels from which both are softened (0: never): a surface ends there."""
+    """texels across or down between the places of neighbors from which both are softened (0: never): a surface ends."""
 
     def __post_init__(self) -> None:
         for name, kind in (("texture", np.uint8), ("triangles", np.int32), ("places", np.float32)):

@@ -269,14 +269,16 @@ void find_folds(float fold, const Strip& strip, int64_t first, int64_t rows, int
                 std::vector<int64_t>& found) {
     for (int64_t row = 1; row <= rows; ++row) {
         const float* u = strip.u + strip.at(row, 0);
+        const float* v = strip.v + strip.at(row, 0);
         const float* key = strip.key + strip.at(row, 0);
         for (int64_t x = 0; x < width; x += kLanes) {
-            const Vec here = load(u + x);
+            const Vec here = load(u + x), there = load(v + x);
             const Mask hit = above(load(key + x), splat(kFar));
             Mask jump{};
             const auto look = [&](int64_t step) {
-                const Vec apart = here - load(u + x + step);
-                const Mask far = above(apart, splat(fold)) | above(splat(-fold), apart);
+                const Vec across = here - load(u + x + step), down = there - load(v + x + step);
+                const Mask far = above(across, splat(fold)) | above(splat(-fold), across) | above(down, splat(fold)) |
+                                 above(splat(-fold), down);
                 jump = jump | (far & hit & above(load(key + x + step), splat(kFar)));
             };
             look(-1);

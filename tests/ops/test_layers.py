@@ -145,6 +145,20 @@ def test_folds_are_softened(kernels):
     assert np.array_equal(softer[:14], sharp[:14])
 
 
+def test_folds_across_rows_are_softened(kernels):
+    color = np.zeros((40, 20, 3), np.uint8)
+    color[30:] = 240
+    layer, vertices = sheet(40, 20, premultiplied(color), rows=5, columns=2, fold=5.0)
+    hard = Layer(layer.texture, layer.triangles, layer.places)
+    vertices[:, 1] = np.repeat([0, 18, 19, 20, 40], 2)  # between rows 18 and 20 twenty texels lie
+    plate = np.zeros((40, 20, 4), np.uint8)
+    sharp, softer = (
+        compose(plate, [sheet_.at(vertices)]).image[:, 10, 0].astype(int) for sheet_ in (hard, layer)
+    )
+    assert np.abs(np.diff(softer)).max() < np.abs(np.diff(sharp)).max() - 20
+    assert np.array_equal(softer[:14], sharp[:14])
+
+
 def test_what_was_lost_is_given_back_where_nothing_moves(kernels):
     image = picture(HEIGHT, WIDTH, 4)
     rng = np.random.default_rng(3)

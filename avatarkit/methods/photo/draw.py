@@ -17,7 +17,7 @@ from avatarkit.ops.layers import Composed, Laid, Layer
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-FOLD = 5.0
+FOLD = 2.5
 """Pixels of the photo between two neighbors from which they lie on different surfaces."""
 
 

@@ -46,7 +46,7 @@ def compose(plate: NDArray[np.uint8], laid: Sequence[Laid], traced: int, alpha: 
         share = opacity * (_soft(hit) if layer.soft else hit.float())[..., None]
         color = color * (1 - share * seen[..., 3:] / 255) + share * seen[..., :3]
         if layer.fold > 0:
-            folds |= _folds(place[..., 0], hit, layer.fold)
+            folds |= _folds(place, hit, layer.fold)
         if i == traced % len(laid):
             y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
             away = (place - torch.stack([x, y], -1)).square().sum(-1).sqrt()
@@ -86,10 +86,10 @@ def _soft(hit: Tensor) -> Tensor:
     return (2 * avg_pool2d(grown, 3, 1)[0, 0] - 1).clamp_min(0)
 
 
-def _folds(x: Tensor, hit: Tensor, fold: float) -> Tensor:
+def _folds(place: Tensor, hit: Tensor, fold: float) -> Tensor:
     found = torch.zeros_like(hit)
-    across = ((x[:, 1:] - x[:, :-1]).abs() > fold) & hit[:, 1:] & hit[:, :-1]
-    down = ((x[1:] - x[:-1]).abs() > fold) & hit[1:] & hit[:-1]
+    across = ((place[:, 1:] - place[:, :-1]).abs() > fold).any(-1) & hit[:, 1:] & hit[:, :-1]
+    down = ((place[1:] - place[:-1]).abs() > fold).any(-1) & hit[1:] & hit[:-1]
     found[:, 1:] |= across
     found[:, :-1] |= across
     found[1:] |= down
