@@ -132,9 +132,11 @@ def _splats(
             f"{name}: an avatar by {header['method']} has no Gaussians to export: make some of it with "
             f"'avatarkit distill {name}' and export those"
         )
-    splats = kind.from_state(tensors, header, "cpu").splats(still(header, settings, *turn))
+    mean, covariance, color, opacity = kind.from_state(tensors, header, "cpu").splats(
+        still(header, settings, *turn)
+    )
     with target.stream() as stream:
-        return save_splats(*splats, stream)
+        return save_splats(mean, covariance, color, opacity, stream)
 
 
 def _dataset(

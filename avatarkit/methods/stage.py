@@ -131,13 +131,16 @@ class Stage:
 
     def _painted(self, drive: Drive, resolution: int, view: str) -> Image:
         """The picture of an avatar that draws itself over a background, in the frame at the frame's own resolution."""
-        behind = self.scene.plate
-        if self.scene.torso is not None:
+        behind, still = self.scene.plate, self.scene.torso is None
+        if not still:
             behind = (self.scene.behind(self._torso_motion(drive)) * 255 + 0.5).astype(np.uint8)
         x, y, size = self.scene.crop
         painter: Callable[[Drive, Camera, Image], Image] = self.avatar.over  # type: ignore[attr-defined]
         if view == "crop":
-            inside = np.asarray(self.scene.window(behind, resolution), np.uint8)
+            if still:
+                inside = self.scene.plate_window(resolution)
+            else:
+                inside = np.asarray(self.scene.window(behind, resolution), np.uint8)
             return painter(drive, self.camera.cropped(x, y, size, resolution), inside)
         grown = round(size * float(getattr(self.avatar, "reach", 0.0)))
         left, top = max(x - grown, 0), max(y - grown, 0)

@@ -30,6 +30,17 @@ class Scene:
     def _plate(self) -> Float:
         return self.plate.astype(np.float32) / 255
 
+    @cached_property
+    def _windows(self) -> dict[int, Image]:
+        return {}
+
+    def plate_window(self, resolution: int) -> Image:
+        """``window`` of the plate, worked out once a ``resolution``; not to be written to."""
+        found = self._windows.get(resolution)
+        if found is None:
+            found = self._windows[resolution] = np.asarray(self.window(self.plate, resolution), np.uint8)
+        return found
+
     def behind(self, torso_motion: Float | None = None) -> Float:
         """[H, W, 3] float32 in [0, 1]: the plate under the torso moved by the affine map ``torso_motion`` [2, 3]."""
         image = self._plate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -162,5 +163,5 @@ def residual(drive: Drive, vertices: Float, rig: Rig, intrinsics: Float) -> Floa
 
 def _place(drive: Drive, mean: Float) -> Float:
     """[6] meters: turn from the mean rotation times ``LEVER``, and position."""
-    turn = (Rotation.from_matrix(mean).inv() * Rotation.from_matrix(drive.rotation)).as_rotvec()
+    turn = cv2.Rodrigues(mean.T.astype(np.float64) @ drive.rotation)[0][:, 0]
     return np.concatenate([turn * LEVER, drive.translation]).astype(np.float32)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor, from_numpy
 
 from avatarkit.heads import landmarks as marks
 from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import deform
+from avatarkit.ops.splat import blend
 
 Float = NDArray[np.float32]
 
@@ -27,6 +28,7 @@ SKULL = NECK_STEPS
 """Rigid bone that follows the face's pose: the whites of the eyes."""
 IRIS_LEFT, IRIS_RIGHT = NECK_STEPS + 1, NECK_STEPS + 2
 RIGID = NECK_STEPS + 3
+_SHARES = np.linspace(0, 1, NECK_STEPS, dtype=np.float32)
 
 FACE = ("skin", "lips", "brows", "eyelids")
 MOUTH = ("teeth", "gums", "tongue", "mouth")
@@ -102,13 +104,16 @@ class Rig:
         return RIGID + len(self.triangles)
 
     @cached_property
-    def _shapes(self) -> Float:
-        flat = self.shapes.reshape(len(self.shapes), -1).astype(np.float32)
-        return flat * self.unit[:, None]
+    def _shapes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Neutral [1, 3U], shapes [E, 1, 3U] and their units [E, 1] as ``blend`` takes them: a quarter of floats."""
+        flat = from_numpy(np.ascontiguousarray(self.shapes).reshape(len(self.shapes), 1, -1))
+        return from_numpy(self.neutral.reshape(1, -1)), flat, from_numpy(self.unit[:, None])
 
     def posed(self, expression: Float) -> Float:
         """[U, 3] vertices in head space."""
-        return self.neutral + (expression @ self._shapes).reshape(-1, 3)
+        neutral, shapes, unit = self._shapes
+        found = blend(neutral, shapes, from_numpy(np.ascontiguousarray(expression, np.float32)), unit)
+        return np.asarray(found.numpy().reshape(-1, 3))
 
     def transforms(self, drive: Drive, vertices: Float, cranium: Float, torso: Float) -> Float:
         """[12, B] bones of ``drive`` whose ``vertices`` [U, 3] are posed already.
@@ -120,11 +125,10 @@ class Rig:
         result = np.empty((3, 4, self.bones), np.float32)
         pose = np.column_stack([rotation, translation]).astype(np.float32)
         skull, body = _after(cranium, pose), _after(torso, np.column_stack([self.rotation, self.translation]))
-        share = np.linspace(0, 1, NECK_STEPS, dtype=np.float32)
-        result[..., :NECK_STEPS] = skull[..., None] + share * (body - skull)[..., None]
+        result[..., :NECK_STEPS] = skull[..., None] + _SHARES * (body - skull)[..., None]
         result[..., SKULL] = pose
         for side, bone in enumerate((IRIS_LEFT, IRIS_RIGHT)):
-            turn = Rotation.from_rotvec(drive.eyes[side]).as_matrix()
+            turn = turned(drive.eyes[side])
             result[:, :3, bone] = rotation @ turn
             result[:, 3, bone] = rotation @ (self.eyes[side] - turn @ self.eyes[side]) + translation
         triangles, inverse, first = self._frames
@@ -204,7 +208,12 @@ def _after(correction: Float, pose: Float) -> Float:
     return np.asarray(result, np.float32)
 
 
+def turned(vector: Float) -> NDArray[np.float64]:
+    """[3, 3] rotation by an axis-angle [3]."""
+    return np.asarray(cv2.Rodrigues(np.asarray(vector, np.float64))[0])
+
+
 def twist(vector: Float, pivot: Float) -> Float:
     """[3, 4] rigid motion: turned by ``vector`` [3:6] (axis-angle) about ``pivot`` [3], then moved by [0:3]."""
-    turn = Rotation.from_rotvec(vector[3:]).as_matrix()
+    turn = turned(vector[3:])
     return np.column_stack([turn, pivot - turn @ pivot + vector[:3]]).astype(np.float32)

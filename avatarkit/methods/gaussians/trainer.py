@@ -35,6 +35,7 @@ CORRECTION_RATE = 2e-5
 BETAS, EPSILON = (0.9, 0.99), 1e-15
 UNSURE = 0.2
 """Confidence below which a tracked torso is not believed."""
+_UNIT = np.arange(256, dtype=np.float32) / 255
 WARM_UP = 30
 """Steps over which the rates rise."""
 
@@ -196,9 +197,8 @@ class Trainer:
                 torch.from_numpy(counts / max(float(counts.sum()), 1.0)),
                 torch.from_numpy(_resized(self.plate, size)),
             )
-        unit = np.float32(1 / 255)
         picture, matte = (
-            torch.from_numpy(_resized(image, size) * unit)
+            torch.from_numpy(np.asarray(cv2.LUT(_resized(image, size), _UNIT)))
             for image in (self.clip.rgb(position), self.clip.person(position))
         )
         share, behind = self._still[size]
@@ -218,8 +218,13 @@ class Trainer:
 
     def _correct(self, pose: Pose, mean: Tensor, gradient: Tensor, rate: float) -> None:
         """A step of Adam on the corrections of cranium and torso."""
-        moment = torch.cat([gradient, torch.linalg.cross(mean, gradient)], 1)
-        total = (self._rigid @ moment).numpy()  # [2, 6]
+        # sums of forces, and of outer products, whose skew parts are the torques
+        count = len(mean)
+        levers = (self._rigid[:, None] * mean.T).reshape(6, count)
+        sums = (torch.cat([self._rigid, levers]) @ gradient).numpy()
+        outer = sums[2:].reshape(2, 3, 3)
+        torques = [outer[:, a, b] - outer[:, b, a] for a, b in ((1, 2), (2, 0), (0, 1))]
+        total = np.column_stack([sums[:2], *torques])  # [2, 6]
         pivots = self.puppet.pivots(pose.drive)
         total[:, 3:] = (total[:, 3:] - np.cross(pivots, total[:, :3])) * TURN_UNIT
         inputs = np.append(pose.coefficients, np.float32(1))
@@ -227,9 +232,9 @@ class Trainer:
         first, second = self.correction_moments
         first += (1 - BETAS[0]) * (by_correction - first)
         second += (1 - BETAS[1]) * (by_correction**2 - second)
-        count = self.step + 1
-        slope = first / (1 - BETAS[0] ** count)
-        slope /= np.sqrt(second / (1 - BETAS[1] ** count)) + EPSILON
+        steps = self.step + 1
+        slope = first / (1 - BETAS[0] ** steps)
+        slope /= np.sqrt(second / (1 - BETAS[1] ** steps)) + EPSILON
         self.puppet.corrections -= np.float32(rate * CORRECTION_RATE) * slope.astype(np.float32)
 
     def __post_init__(self) -> None:
