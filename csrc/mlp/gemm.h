@@ -6,10 +6,9 @@
 namespace avatarkit::AK_ISA {
 
 // A's element (row, r) is a[row * row_stride + r * inner_stride], so that the same kernel multiplies by A or by its
-// transpose; B is [inner][ldb], C [..][ldc]. Rows x Vectors accumulators live in registers, if not inlined: GCC 12 then
-// writes them to the stack in every turn of the loop.
+// transpose; B is [inner][ldb], C [..][ldc]. Rows x Vectors accumulators live in registers.
 template <int Rows, int Vectors>
-__attribute__((noinline)) void gemm_block(const float* a, int64_t row_stride, int64_t inner_stride, const float* b, int64_t ldb, int inner,
+inline void gemm_block(const float* a, int64_t row_stride, int64_t inner_stride, const float* b, int64_t ldb, int inner,
                        float* c, int64_t ldc, bool accumulate) {
     Vec sums[Rows][Vectors];
 #pragma GCC unroll 16

@@ -135,8 +135,9 @@ class RayRenderer {
         return seen;
     }
 
-    // Adds the colors of the `seen` samples to their rays.
-    void paint(int seen) {
+    // Adds the colors of the `seen` samples to their rays. Not inlined: GCC 12 then keeps the products' sums on the
+    // stack instead of in registers.
+    __attribute__((noinline)) void paint(int seen) {
         constexpr int second = kWidth + kGeometry;
         for (int first = 0; first < seen; first += kTile) {
             const int some = std::min(kTile, seen - first);
