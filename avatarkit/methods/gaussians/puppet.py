@@ -105,21 +105,21 @@ class Puppet:
     def visibility(self, positions: Tensor, bones: Tensor, pose: Pose) -> Tensor:
         """[N] what lids and lips leave to be seen of Gaussians whose ``positions`` [3, N] are at rest."""
         result = torch.ones(len(self.bone))
-        maps = bones.numpy().reshape(3, 4, -1)
-        for i, (index, bone) in enumerate(self._behind):
-            if not len(index):
-                continue
-            rest = positions[:, index].numpy()
-            m = maps[..., bone]
-            moved = m[:, 0] * rest[0] + m[:, 1] * rest[1] + m[:, 2] * rest[2] + m[:, 3]
-            result[index] = torch.from_numpy(pose.openings[i].seen(moved))
+        rest = positions.index_select(1, self._behind).numpy()
+        m = bones.index_select(1, self._carrying).numpy().reshape(3, 4, -1)
+        moved = m[:, 0] * rest[0] + m[:, 1] * rest[1] + m[:, 2] * rest[2] + m[:, 3]
+        parts = zip(pose.openings, np.split(moved, self._bounds, axis=1), strict=True)
+        result[self._behind] = torch.from_numpy(
+            np.concatenate([opening.seen(part) for opening, part in parts])
+        )
         return result
 
     def __post_init__(self) -> None:
-        self._behind = []
-        for i in range(len(rigs.CONTOURS)):
-            index = torch.nonzero(self.opening == i)[:, 0]
-            self._behind.append((index, self.bone[index].numpy()))
+        groups = [torch.nonzero(self.opening == i)[:, 0] for i in range(len(rigs.CONTOURS))]
+        self._behind = torch.cat(groups)
+        """Gaussians behind one of the contours, contour by contour; ``_bounds`` where the next begins"""
+        self._bounds = np.cumsum([len(group) for group in groups])[:-1]
+        self._carrying = self.bone[self._behind]
 
     def draw(self, gaussians: Tensor, pose: Pose, camera: Camera) -> Tensor:
         """[H, W, 4] premultiplied picture of blended ``gaussians`` [14, N]."""

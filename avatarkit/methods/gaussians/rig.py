@@ -149,16 +149,22 @@ class Rig:
 
     def openings(self, drive: Drive, vertices: Float) -> list[Opening]:
         """The contours of ``CONTOURS`` as the camera sees them."""
-        result = []
+        loops = vertices[self._loops] @ np.asarray(drive.rotation).T + np.asarray(drive.translation)
+        flat = loops[:, :2] / loops[:, 2:]
+        result, at = [], 0
         for i, (upper, lower) in enumerate(CONTOURS):
-            loop = vertices[self.landmarks[[*upper, *lower]]] @ np.asarray(drive.rotation).T
-            loop = loop + np.asarray(drive.translation)
-            flat = loop[:, :2] / loop[:, 2:]
-            depth = float(loop[:, 2].mean())
+            middle, end = at + len(upper), at + len(upper) + len(lower)
+            depth = float(loops[at:end, 2].sum()) / (end - at)
             result.append(
-                Opening.of(flat[: len(upper)], flat[len(upper) :], SOFTNESS[i] / depth, SLACK[i] / depth)
+                Opening.of(flat[at:middle], flat[middle:end], SOFTNESS[i] / depth, SLACK[i] / depth)
             )
+            at = end
         return result
+
+    @cached_property
+    def _loops(self) -> NDArray[np.int32]:
+        """Vertices of all ``CONTOURS``, one after the other, upper before lower."""
+        return self.landmarks[[mark for pair in CONTOURS for part in pair for mark in part]]
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ class Opening:
     def of(cls, upper: Float, lower: Float, softness: float, slack: float) -> Opening:
         """``upper`` and ``lower`` [M, 2] run from one corner to the other."""
         origin, along = upper[0], upper[-1] - upper[0]
-        along = along / max(float(np.linalg.norm(along)), 1e-9)
+        along = along / max(float(np.hypot(*along)), 1e-9)
         across = np.array([-along[1], along[0]], np.float32)
         if across[1] < 0:
             across = -across
