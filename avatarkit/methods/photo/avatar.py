@@ -23,6 +23,7 @@ from avatarkit.methods.photo.depth import front_surface, outer_depth, relative_p
 from avatarkit.methods.photo.eyes import Eye
 from avatarkit.methods.photo.lids import Lid
 from avatarkit.methods.photo.mouth import Mouth
+from avatarkit.methods.photo.outline import Outline
 from avatarkit.methods.photo.prepare import Layers, layers
 from avatarkit.methods.photo.transfer import LIMITS, Motion, Options, Posed, Rig
 from avatarkit.methods.photo.underlay import Underlay
@@ -69,6 +70,7 @@ class PhotoAvatar:
         self.underlay = Underlay(self._model, head_points, parts)
         self.warp = warp.solve(self.mesh, self.depth, step, hands.shares(outer, self.hands, points))
         self.canvas = draw.Canvas(self.mesh, parts)
+        self.outline = Outline(points)
         self.eyes = [Eye(parts.photo, points, eye) for eye in (0, 1)]
         self.lids = [Lid(parts.photo, points, eye) for eye in (0, 1)]
         self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] != "photo")
@@ -162,7 +164,8 @@ class PhotoAvatar:
         """The layers over each other; ``alone``: without the background, see ``Canvas.drawn``."""
         points = self._points(posed, self._torso(posed, drive, motion))
         chin = posed.head.undone(posed.landmarks[152]) - self.chin
-        made = self.canvas.drawn(points, self.underlay.laid(posed.head, posed.turn, chin), alone=alone)
+        beneath = self.underlay.laid(posed.head, posed.turn, chin)
+        made = self.canvas.drawn(points, beneath, self.outline.shifts(posed.head.rotation), alone)
         for eye in self.eyes:
             eye.draw(made.image, posed.landmarks)
         for lid in self.lids:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.heads import landmarks as marks
+from avatarkit.methods.photo import beyond
 from avatarkit.methods.photo.mesh import Mesh
 from avatarkit.methods.photo.prepare import Layers
 from avatarkit.ops import layers
@@ -27,7 +29,10 @@ class Canvas:
     def __init__(self, mesh: Mesh, parts: Layers) -> None:
         """A ``mesh`` of the photo that is ``parts``; eyes and mouth are closed by triangles."""
         triangles = np.concatenate([mesh.triangles, hole_triangles()])
-        self.person = Layer(parts.premultiplied(), triangles, mesh.points.astype(np.float32), fold=FOLD)
+        texture, triangles, places, self.twice = beyond.added(
+            parts.premultiplied(), triangles, mesh.points, mesh.face
+        )
+        self.person = Layer(texture, triangles, places.astype(np.float32), fold=FOLD)
         self.plate = layers.premultiplied(parts.plate)
         self.color = layers.premultiplied(parts.color)
 
@@ -38,13 +43,19 @@ class Canvas:
         return other
 
     def drawn(
-        self, points: Array, beneath: Sequence[Laid] = (), above: Sequence[Laid] = (), alone: bool = False
+        self, points: Array, beneath: Sequence[Laid] = (), shifts: Array | None = None, alone: bool = False
     ) -> Composed:
-        """A frame in which the mesh lies at ``points`` [N, 3], between the layers ``beneath`` and ``above``.
+        """A frame in which the mesh lies at ``points`` [N, 3], above the layers ``beneath``.
 
+        ``shifts`` [468, 2]: from where else the face's texture is read, pixels (see ``outline``).
         ``alone``: the person, before its own colors instead of the background, and with its alpha.
         """
-        laid = [*beneath, self.person.at(points), *above]
+        person = self.person
+        if shifts is not None and shifts.any():
+            places = person.places.copy()
+            places[: marks.MESH] += shifts
+            person = replace(person, places=places)
+        laid = [*beneath, person.at(np.concatenate([points, points[self.twice]]))]
         return layers.compose(self.color if alone else self.plate, laid, len(beneath), alone)
 
 

@@ -42,8 +42,7 @@ def build(face: Array, width: int, height: int, step: float) -> Mesh:
     center = (face[454] + face[234] + face[10] + face[152]) / 4
     rings = [center + size * (oval - center) for size in RINGS]
     reach = BEYOND / 28 * step
-    xs = np.linspace(-reach, width + reach, round((width + 2 * reach) / step) + 1)
-    ys = np.linspace(-reach, height + reach, round((height + 2 * reach) / step) + 1)
+    xs, ys = _lines(width, reach, step), _lines(height, reach, step)
     grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
     outline = rings[-1].astype(np.float32)[:, None]
     away = np.array([-cv2.pointPolygonTest(outline, (float(x), float(y)), True) for x, y in grid])
@@ -57,6 +56,13 @@ def build(face: Array, width: int, height: int, step: float) -> Mesh:
     )
     triangles = np.concatenate([face_topology(), *strips, outside])
     return Mesh(points, _wound(points, triangles).astype(np.int32))
+
+
+def _lines(size: int, reach: float, step: float) -> Array:
+    """Places of the grid's lines about ``step`` apart, from -``reach`` to ``size + reach``, one on either border."""
+    beyond = reach / max(1, round(reach / step)) * np.arange(1, max(1, round(reach / step)) + 1)
+    inside = np.linspace(0, size, max(1, round(size / step)) + 1)
+    return np.concatenate([-beyond[::-1], inside, size + beyond])
 
 
 def _strip(inner: NDArray[np.int64], outer: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,83 @@
+"""What the frame cuts off: the person continued beyond the photo's border, for when it moves away from it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+Index = NDArray[np.int32]
+
+CROWN = 0.75
+"""Radius, in face widths, of the circle that closes a head that the upper border cuts."""
+GAP = 0.05
+"""Half the size of holes in the matte that end no mirror, against that circle."""
+
+
+def added(
+    texture: Image, triangles: Index, points: Array, face: Array
+) -> tuple[Image, Index, Array, NDArray[np.int64]]:
+    """The sheet of a photo with what lies beyond its border.
+
+    ``texture`` [H, W, 4] premultiplied; ``triangles`` [F, 3] of ``points`` [N, 2] in pixels, with lines along the
+    border; ``face`` [468, 2] its landmarks. Returns the texture with the continued picture below, the triangles,
+    the places [N + K, 2] they have in it, and the [K] points that lie in it twice: on the border and beyond.
+    """
+    height, width = texture.shape[:2]
+    reach = int(np.ceil(max(-points.min(), (points.max(0) - (width, height)).max(), 1))) + 1
+    radius = CROWN * float(np.linalg.norm(face[454] - face[234]))
+    more = continued(texture, reach, radius)
+    # Right of the photo and between the two, its border goes on: lookups there must not mix them.
+    both = np.zeros((height + 1 + len(more), more.shape[1], 4), np.uint8)
+    both[: height + 1] = cv2.copyMakeBorder(texture, 0, 1, 0, more.shape[1] - width, cv2.BORDER_REPLICATE)
+    both[height + 1 :] = more
+    middle = points[triangles].mean(1)
+    outside = ((middle < 0) | (middle > (width, height))).any(1)
+    twice = np.unique(triangles[outside])
+    place = np.zeros(len(points), np.int64)
+    place[twice] = len(points) + np.arange(len(twice))
+    moved = triangles.copy()
+    moved[outside] = place[triangles[outside]]
+    places = np.concatenate([points, points[twice] + (reach, height + 1 + reach)])
+    return both, moved, places, twice
+
+
+def continued(texture: Image, reach: int, radius: float) -> Image:
+    """[H + 2 reach, W + 2 reach, 4] ``texture`` [H, W, 4] with its mirror image around it.
+
+    The mirror holds cloth and hair as far as the person goes on without a gap from the border inwards, so that
+    nothing comes back twice. Above, a cut head is closed by a cap of a circle of ``radius`` pixels.
+    """
+    alpha = texture[..., 3].astype(np.float32)
+    color = texture[..., :3] / np.maximum(alpha, 1)[..., None]
+    kind = cv2.BORDER_REFLECT
+    size = 2 * max(1, round(GAP * radius)) + 1
+    whole = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))
+    color = cv2.copyMakeBorder(color, reach, reach, reach, reach, kind)
+    mirror = cv2.copyMakeBorder(whole, reach, reach, reach, reach, kind)
+    height, width = alpha.shape
+    rows, columns = slice(reach, reach + height), slice(reach, reach + width)
+    mirror[:reach, columns] = np.minimum.accumulate(mirror[:reach, columns][::-1], 0)[::-1]
+    mirror[:reach, columns] *= _cap(alpha[0] > 127, reach, radius)
+    mirror[rows.stop :, columns] = np.minimum.accumulate(mirror[rows.stop :, columns], 0)
+    left, right = mirror[:, : reach + 1][:, ::-1], mirror[:, columns.stop - 1 :]
+    for side in (left, right):
+        side[...] = np.minimum.accumulate(side, 1)
+    mirror[rows, columns] = alpha
+    return np.dstack([color * mirror[..., None], mirror]).round().astype(np.uint8)
+
+
+def _cap(solid: NDArray[np.bool_], reach: int, radius: float) -> NDArray[np.float32]:
+    """[reach, W] share of a head above the upper border, of whose pixels ``solid`` [W] belong to it."""
+    cap = np.zeros((reach, len(solid)), np.float32)
+    up = np.arange(reach, 0, -1)[:, None] - 0.5
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], solid, [False]]).astype(int)))
+    for start, stop in ends.reshape(-1, 2):
+        half = (stop - start) / 2
+        wide = max(radius, half)
+        aside = np.arange(start, stop) + 0.5 - (start + stop) / 2
+        top = np.sqrt(wide**2 - aside**2) - np.sqrt(wide**2 - half**2)
+        cap[:, start:stop] = np.clip(top - up + 0.5, 0, 1)
+    return cap
