@@ -35,6 +35,13 @@ def added(
     both[height + 1 :] = more
     middle = points[triangles].mean(1)
     outside = ((middle < 0) | (middle > (width, height))).any(1)
+    kept = np.ones(len(triangles), bool)
+    # Where nobody is beyond the border there is no sheet: a seam in it would soften the background.
+    around = (points[triangles] + reach).clip(0, np.array(more.shape[1::-1]) - 1)
+    low, high = around.min(1).astype(int), around.max(1).astype(int) + 1
+    for i in np.flatnonzero(outside):
+        kept[i] = more[low[i, 1] : high[i, 1] + 1, low[i, 0] : high[i, 0] + 1, 3].any()
+    triangles, outside = triangles[kept], outside[kept]
     twice = np.unique(triangles[outside])
     place = np.zeros(len(points), np.int64)
     place[twice] = len(points) + np.arange(len(twice))
