@@ -72,7 +72,9 @@ def command(
             "--photometric/--no-photometric", help="Steady the head's pose by the picture of its skull."
         ),
     ] = True,
-    torso: Annotated[bool, typer.Option("--torso/--no-torso", help="Follow the torso below the chin.")] = True,
+    torso: Annotated[
+        bool, typer.Option("--torso/--no-torso", help="Follow the torso below the chin.")
+    ] = True,
     embed: Annotated[bool, typer.Option("--embed", help="Put the video's bytes into the track.")] = False,
     overlay: Annotated[
         Path | None,
