@@ -323,14 +323,7 @@ def test_a_turned_clip_with_a_variable_rate_and_a_strange_name(
 def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "avatarkit", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, env=environment, preexec_fn=_interruptible, **options
-    )
-
-
-def _interruptible() -> None:
-    """A shell's background jobs ignore Ctrl-C, and so would what they start: a test run may be one of them."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, **options)
 
 
 def said(process: subprocess.Popen[bytes]) -> list[str]:
