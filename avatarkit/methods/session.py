@@ -1,4 +1,4 @@
-"""What every fit needs around its training: interruption, identity of a track, samples of frames, cores."""
+"""What every fit needs around its training: interruption, header, identity of a track, samples of frames, cores."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.files.track import Track
+from avatarkit.methods.driving import reference
 
 
 @contextmanager
@@ -35,6 +38,36 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(asked)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def clip_header(
+    method: str, track: Track, config: Any, training: NDArray[np.int64], policy: str
+) -> dict[str, Any]:
+    """What the header of every avatar fitted to a clip holds: options, reference frame, clip, camera, background."""
+    video = track.meta["video"]
+    kept = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ("checkpoint", "resume", "preview")
+    }
+    return {
+        "method": method,
+        "config": kept,
+        "head": track.meta.get("head", {}),
+        "expression_names": list(track.expression_names),
+        "reference": reference(track, training),
+        "clip": {key: video.get(key) for key in ("name", "sha256", "width", "height", "fps", "frames")},
+        "camera": {
+            "intrinsics": np.asarray(track.intrinsics).tolist(),
+            "width": int(video["width"]),
+            "height": int(video["height"]),
+        },
+        "crop": [int(v) for v in track.crop],
+        "resolution": config.resolution,
+        "background": policy,
+        "seed": config.seed,
+        "device": "cpu",
+    }
 
 
 def track_hash(track: Track) -> str:

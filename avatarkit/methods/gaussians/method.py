@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from torch import Tensor
 from avatarkit import heads
 from avatarkit.data.clip import ClipFrames, split
 from avatarkit.files.errors import AvatarkitError
-from avatarkit.files.track import Track
-from avatarkit.methods.driving import neutral_frame, reference
+from avatarkit.methods.driving import neutral_frame
 from avatarkit.methods.gaussians import checkpoint, config
 from avatarkit.methods.gaussians.avatar import REACH, GaussiansAvatar
 from avatarkit.methods.gaussians.measure import Gauge, Quality
@@ -25,7 +24,7 @@ from avatarkit.methods.gaussians.puppet import Pose
 from avatarkit.methods.gaussians.trainer import Trainer
 from avatarkit.methods.registry import Progress, Subject
 from avatarkit.methods.scenery import scenery
-from avatarkit.methods.session import cores, deferred_interrupt, peak_memory, some, track_hash
+from avatarkit.methods.session import clip_header, cores, deferred_interrupt, peak_memory, some, track_hash
 from avatarkit.ops import set_threads
 from avatarkit.rendering.composite import Scene
 
@@ -72,7 +71,7 @@ class Gaussians:
             progress({"stage": "planting", "step": 1, "steps": 1})
             train(trainer, heldout, gauge, progress)
             avatar = GaussiansAvatar.quantized(
-                _header(seen, config, training, policy),
+                clip_header(Gaussians.name, seen, config, training, policy),
                 trainer.puppet,
                 trainer.base,
                 trainer.residual,
@@ -162,31 +161,6 @@ def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: 
                 )  # fmt: skip
     if config.preview:
         gauge.preview(trainer, poses(trainer, watched[:4]), watched[:4], Path(config.preview))
-
-
-def _header(track: Track, config: config.Config, training: NDArray[np.int64], policy: str) -> dict[str, Any]:
-    video = track.meta["video"]
-    kept = asdict(config)
-    for name in ("checkpoint", "resume", "preview"):
-        del kept[name]
-    return {
-        "method": Gaussians.name,
-        "config": kept,
-        "head": track.meta.get("head", {}),
-        "expression_names": list(track.expression_names),
-        "reference": reference(track, training),
-        "clip": {key: video.get(key) for key in ("name", "sha256", "width", "height", "fps", "frames")},
-        "camera": {
-            "intrinsics": np.asarray(track.intrinsics).tolist(),
-            "width": int(video["width"]),
-            "height": int(video["height"]),
-        },
-        "crop": [int(v) for v in track.crop],
-        "resolution": config.resolution,
-        "background": policy,
-        "seed": config.seed,
-        "device": "cpu",
-    }
 
 
 def metrics(trainer: Trainer, training: Quality, heldout: Quality, seconds: float) -> dict[str, Any]:

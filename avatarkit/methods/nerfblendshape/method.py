@@ -15,7 +15,7 @@ from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
 from avatarkit.losses.patch import PatchLoss
 from avatarkit.losses.perceptual import patch_loss
-from avatarkit.methods.driving import NECK_PIVOT, neutral_frame, reference
+from avatarkit.methods.driving import NECK_PIVOT, neutral_frame
 from avatarkit.methods.nerfblendshape import checkpoint, config
 from avatarkit.methods.nerfblendshape.avatar import NeRFBlendShapeAvatar, field_header
 from avatarkit.methods.nerfblendshape.best import Best
@@ -23,7 +23,7 @@ from avatarkit.methods.nerfblendshape.measure import Gauge, Quality
 from avatarkit.methods.nerfblendshape.trainer import Trainer
 from avatarkit.methods.registry import Progress, Subject
 from avatarkit.methods.scenery import scenery
-from avatarkit.methods.session import cores, deferred_interrupt, peak_memory, some, track_hash
+from avatarkit.methods.session import clip_header, cores, deferred_interrupt, peak_memory, some, track_hash
 from avatarkit.ops import set_threads
 
 # Frames measured while the fit goes on, and at its end.
@@ -134,30 +134,8 @@ def _train(
 
 
 def _header(track: Track, trainer: Trainer, training: NDArray[np.int64], policy: str) -> dict[str, Any]:
-    video = track.meta["video"]
-    kept = asdict(trainer.config)
-    for name in ("checkpoint", "resume", "preview"):
-        del kept[name]
-    return {
-        "method": NeRFBlendShape.name,
-        "config": kept,
-        "head": track.meta.get("head", {}),
-        "expression_names": list(track.expression_names),
-        "reference": reference(track, training),
-        "clip": {key: video.get(key) for key in ("name", "sha256", "width", "height", "fps", "frames")},
-        "camera": {
-            "intrinsics": np.asarray(track.intrinsics).tolist(),
-            "width": int(video["width"]),
-            "height": int(video["height"]),
-        },
-        "crop": [int(v) for v in track.crop],
-        "resolution": trainer.config.resolution,
-        "background": policy,
-        "field": field_header(trainer.field),
-        "drivers": trainer.drivers.header(),
-        "seed": trainer.config.seed,
-        "device": "cpu",
-    }
+    header = clip_header(NeRFBlendShape.name, track, trainer.config, training, policy)
+    return {**header, "field": field_header(trainer.field), "drivers": trainer.drivers.header()}
 
 
 def _metrics(

@@ -1,0 +1,46 @@
+"""Checkpoint files of interrupted fits: how every method reads one, and whether it belongs to the fit at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from avatarkit.files.errors import AvatarkitError
+
+
+def read(path: Path, clip_hash: str, **wanted: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts of a checkpoint whose ``config`` and other facts are as ``wanted``.
+
+    Raises AvatarkitError when there is no checkpoint, or when it belongs to other options or another track.
+    """
+    tensors, facts = _read(path)
+    config, found = wanted.pop("config"), facts.get("config", {})
+    different = sorted(name for name in config if config[name] != found.get(name))
+    if different or any(facts.get(name) != value for name, value in wanted.items()):
+        raise AvatarkitError(
+            f"{path}: made with other options ({', '.join(different) or 'format'}): "
+            "give the same ones, or leave --resume out to begin anew"
+        )
+    if facts.get("clip") != clip_hash:
+        raise AvatarkitError(f"{path}: belongs to another track: leave --resume out to begin anew")
+    return tensors, facts
+
+
+def damaged(path: Path) -> AvatarkitError:
+    """The error for a checkpoint that belongs here and cannot be used."""
+    return AvatarkitError(f"{path}: the checkpoint is damaged: delete it and begin anew")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise AvatarkitError(f"{path}: no such checkpoint: leave --resume out to begin anew")
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {})["checkpoint"])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise AvatarkitError(f"{path}: not a checkpoint of a fit: delete it and begin anew") from error
