@@ -5,6 +5,7 @@
 #include "common/simd.h"
 #include "layers/layers.h"
 #include "layers/pixels.h"
+#include "raster/edge.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
@@ -13,24 +14,6 @@ constexpr int64_t kStripRows = 16;
 constexpr int64_t kRows = kStripRows + 2;  // with one row above and below, so that neighbors are at hand
 constexpr float kFar = -FLT_MAX;
 constexpr float kOpaque = 1.f / 1024;  // share of what lies beneath from which it is not seen
-
-// An edge as seen from inside its triangle; as in csrc/raster it starts at the vertex of the lower index, so that two
-// triangles that share it compute exact negatives of each other: no cracks and no pixel drawn twice.
-struct Edge {
-    float x, y, dx, dy, threshold;
-
-    Edge() = default;
-    Edge(const float* a, const float* b, bool ascending, float orientation) {
-        const float* lo = ascending ? a : b;
-        const float* hi = ascending ? b : a;
-        const float sign = ascending ? orientation : -orientation;
-        x = lo[0];
-        y = lo[1];
-        dx = sign * (hi[0] - lo[0]);
-        dy = sign * (hi[1] - lo[1]);
-        threshold = sign > 0 ? 0.f : FLT_MIN;
-    }
-};
 
 struct Reach {
     int32_t y0, y1;  // rows [y0, y1) of the frame that a triangle may touch; empty when it is dropped
@@ -52,10 +35,6 @@ struct Strip {
           blocks((width + kLanes - 1) / kLanes), closed(blocks) {}
     int64_t at(int64_t row, int64_t x) const { return row * pitch + kLanes + x; }
 };
-
-float signed_area(const float* a, const float* b, const float* c) {
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
-}
 
 int32_t clamp_row(float value, int64_t limit) {
     return static_cast<int32_t>(std::min(std::max(value, 0.f), static_cast<float>(limit)));

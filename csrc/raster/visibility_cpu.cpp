@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "raster/raster.h"
+#include "raster/edge.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
@@ -25,24 +26,6 @@ Ints load(const int32_t* p) {
 }
 void store(int32_t* p, Ints v) { __builtin_memcpy(p, &v, sizeof v); }
 
-// An edge as seen from inside its triangle. It always starts at the vertex of the lower index, so that two triangles
-// that share it compute values that are exact negatives of each other: no cracks and no pixel drawn twice.
-struct Edge {
-    float x, y, dx, dy, threshold;
-
-    Edge() = default;
-    Edge(const float* a, const float* b, bool ascending, float orientation) {
-        const float* lo = ascending ? a : b;
-        const float* hi = ascending ? b : a;
-        const float sign = ascending ? orientation : -orientation;
-        x = lo[0];
-        y = lo[1];
-        dx = sign * (hi[0] - lo[0]);
-        dy = sign * (hi[1] - lo[1]);
-        threshold = sign > 0 ? 0.f : FLT_MIN;
-    }
-};
-
 struct Bounds {
     int32_t y0, y1;  // rows [y0, y1) that a triangle may touch; empty when it is dropped
 };
@@ -56,10 +39,6 @@ struct Strip {
         : pitch((width + 2 * kLanes - 1) / kLanes * kLanes),
           key(pitch * kStripRows), p1(pitch * kStripRows), p2(pitch * kStripRows), face(pitch * kStripRows) {}
 };
-
-float signed_area(const float* a, const float* b, const float* c) {
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
-}
 
 int32_t clamp_row(float value, int64_t limit) {
     return static_cast<int32_t>(std::min(std::max(value, 0.f), static_cast<float>(limit)));
