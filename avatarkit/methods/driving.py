@@ -106,6 +106,7 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "frame": int(track.frame[n]),
         "torso_neutral": track.meta.get("torso_neutral"),
+        **({} if track.extra is None else {"extra": track.extra[n].tolist()}),
         "neutral": {
             "rotation": track.rotation[n].tolist(),
             "translation": track.translation[n].tolist(),
@@ -163,12 +164,23 @@ def drives(
     if not own or base is None or track.meta.get("torso_neutral") != base:
         # where another's shoulders are, or the same from another frame on, says nothing of the avatar's
         track = replace(track, torso=None, torso_confidence=None)
+    if not own or not _same_components(track, header["reference"]):
+        track = replace(track, extra=None, extra_names=())
     track = named_like(track, header["expression_names"])
     seen = [Drive.of(track, t) if track.valid[t] else None for t in range(len(track))]
     if transfer == "absolute":
         return seen
     start = Drive.of(track, neutral_frame(track))
     return retargeted(seen, start, header, transfer, expression_scale, pose_scale)
+
+
+def _same_components(track: Track, ranges: dict[str, Any]) -> bool:
+    """Whether the track's ``extra`` are the components the avatar knows: each tracking of a clip finds its own."""
+    known, rows = ranges.get("extra"), np.flatnonzero(track.frame == ranges["frame"])
+    if track.extra is None or known is None or not len(rows):
+        return False
+    here = track.extra[rows[0]]
+    return here.shape == (len(known),) and bool(np.allclose(here, known, atol=1e-3))
 
 
 def retargeted(

@@ -12,7 +12,7 @@ from avatarkit.files.errors import UsageError
 from avatarkit.heads.arkit import INDEX
 from avatarkit.methods.nerfblendshape import config
 from avatarkit.methods.nerfblendshape.density_grid import single_bases
-from avatarkit.methods.nerfblendshape.drivers import TURN_UNIT, Drivers
+from avatarkit.methods.nerfblendshape.drivers import RESIDUAL_UNIT, TURN_UNIT, Drivers
 from avatarkit.methods.registry import Drive
 from tests.methods import synthetic
 
@@ -33,6 +33,24 @@ def test_drivers_are_the_active_coefficients_and_the_turn(tmp_path: Path) -> Non
     far = synthetic.Rotation.from_euler("Y", 70, degrees=True).as_matrix().astype(np.float32)
     drive = replace(Drive.of(track, 0), rotation=track.rotation[0] @ far)
     assert np.abs(drivers.of_drive(drive)[0, 2:]).max() <= np.abs(weights[:, 2:]).max() + 1e-6
+
+
+def test_the_clips_own_residual_drives_only_its_own_clip(tmp_path: Path) -> None:
+    track = synthetic.make(tmp_path, frames=30)
+    extra = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    track = replace(track, extra=extra, extra_names=tuple(f"residual{i}" for i in range(4)))
+    plain = Drivers.of(track, np.arange(30), most=52, pose=True)
+    drivers = Drivers.of(track, np.arange(30), most=52, pose=True, residual=True)
+    assert len(drivers) == len(plain) + 4
+    weights = drivers.weights(track.expression, track.rotation, track.extra)
+    np.testing.assert_array_equal(weights[:, :-4], plain.weights(track.expression, track.rotation))
+    typical = (extra > drivers.residual.low).all(1) & (extra < drivers.residual.high).all(1)  # type: ignore[union-attr]
+    np.testing.assert_allclose(weights[typical, -4:], extra[typical] / RESIDUAL_UNIT)
+    again = Drivers.from_header(list(track.expression_names), json.loads(json.dumps(drivers.header())))
+    np.testing.assert_allclose(again.of_drive(Drive.of(track, 3))[0], weights[3], atol=1e-6)
+    # Sliders, other people, and a tracking with other components leave these bases alone.
+    for other in (None, extra[3, :2]):
+        assert (drivers.of_drive(replace(Drive.of(track, 3), extra=other))[0, -4:] == 0).all()
 
 
 def test_probes_are_those_of_equation_9() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -85,6 +87,25 @@ def test_only_the_own_clips_torso_moves_the_avatars() -> None:
     track.meta["torso_neutral"] = 3
     track.meta["video"]["sha256"] = "another"
     assert all(drive.torso is None for drive in driving.drives(track, own, "absolute") if drive is not None)
+
+
+def test_residual_components_drive_only_the_tracking_they_come_from() -> None:
+    track = make_track()
+    track.extra = np.random.default_rng(1).normal(size=(len(track), 3)).astype(np.float32)
+    track.extra_names = ("a", "b", "c")
+    header = make_header(track)
+
+    def kept(track: Track) -> list[bool]:
+        return [
+            drive.extra is not None
+            for drive in driving.drives(track, header, "absolute")
+            if drive is not None
+        ]
+
+    assert all(kept(track))
+    assert not any(kept(replace(track, extra=-track.extra)))  # the same clip tracked anew: another basis
+    assert not any(kept(replace(track, extra=track.extra[:, :2], extra_names=("a", "b"))))
+    assert not any(kept(make_track(sha="another")))
 
 
 def test_another_person_starts_from_the_avatars_rest() -> None:

@@ -64,6 +64,10 @@ class Config:
     basis_l2: float = _option(1e-5, "L2 penalty on the expression bases")
     pose_bases: bool = _option(True, "bases driven by head rotation as well (neck, hair, light)")
 
+    residual: bool = _option(
+        False, "bases driven by the track's own residual components as well; other drivers leave them at zero"
+    )
+
     mask_until: float = _option(0.2, "share of the iterations with full mask loss")
     mask_weight: float = _option(1.0, "weight of the mask loss in that phase")
     mask_weight_later: float = _option(0.1, "weight of the mask loss after it")

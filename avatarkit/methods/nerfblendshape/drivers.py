@@ -1,4 +1,4 @@
-"""What drives the bases: the clip's active expression coefficients, or their principal components, and rotation."""
+"""What drives the bases: expression coefficients or their principal components, rotation, the clip's own residual."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ Float = NDArray[np.float32]
 INACTIVE = 0.02
 # Radians of rotation that count as much as a coefficient of one.
 TURN_UNIT = 0.35
+# Deviations of the first residual component that count as much as a coefficient of one.
+RESIDUAL_UNIT = 4.0
 # How far beyond the training range a coefficient can go before it saturates, as a share of that range.
 BEYOND = 0.15
 
@@ -66,12 +68,36 @@ class Components:
 
 
 @dataclass(frozen=True)
+class Residual:
+    """The track's ``extra`` components as drivers, kept within the training frames' reach, ``low`` to ``high`` [P].
+
+    They say what coefficients leave unexplained, on this clip only: whoever has none is driven without them.
+    """
+
+    low: Float
+    high: Float
+
+    @classmethod
+    def of(cls, extra: Float) -> Residual:
+        """Of the training frames [N, P]."""
+        low, high = np.percentile(extra, [1, 99], axis=0).astype(np.float32)
+        return cls(low, high)
+
+    def weights(self, extra: Float) -> Float:
+        """[T, P] of components [T, P], in units of ``RESIDUAL_UNIT`` deviations."""
+        margin = BEYOND * (self.high - self.low) + 0.02
+        return np.asarray(soft_clamp(extra, self.low, self.high, margin), np.float32) / np.float32(
+            RESIDUAL_UNIT
+        )
+
+
+@dataclass(frozen=True)
 class Drivers:
     """Maps a drive to the weights w of the bases (eq. 2 of Gao et al. 2022).
 
     ``columns`` are the coefficients kept, most active first, as indices into ``names``; ``low`` and ``high`` [C] are
     what the training frames reached, beyond which a coefficient softly saturates. The weights are the coefficients
-    themselves, or their principal ``components``; with ``turns`` three more follow.
+    themselves, or their principal ``components``; with ``turns`` three more follow, then those of the ``residual``.
     """
 
     names: tuple[str, ...]
@@ -80,10 +106,17 @@ class Drivers:
     high: Float
     components: Components | None = None
     turns: Turns | None = None
+    residual: Residual | None = None
 
     @classmethod
     def of(
-        cls, track: Track, positions: NDArray[np.int64], most: int, pose: bool, components: int = 0
+        cls,
+        track: Track,
+        positions: NDArray[np.int64],
+        most: int,
+        pose: bool,
+        components: int = 0,
+        residual: bool = False,
     ) -> Drivers:
         """The drivers of a clip's training ``positions``: at most ``most`` coefficients, or ``components`` of them."""
         expression = np.clip(track.expression[positions], 0, 1)
@@ -94,11 +127,13 @@ class Drivers:
         low, high = (np.asarray(values, np.float32) for values in reach)
         parts = Components.of(kept, components) if components and order else None
         turns = Turns.of(track.rotation[positions]) if pose else None
-        return cls(track.expression_names, tuple(order), low, high, parts, turns)
+        rest = Residual.of(track.extra[positions]) if residual and track.extra is not None else None
+        return cls(track.expression_names, tuple(order), low, high, parts, turns, rest)
 
     def __len__(self) -> int:
         own = len(self.columns) if self.components is None else self.components.matrix.shape[1]
-        return own + (0 if self.turns is None else 3)
+        own += 0 if self.turns is None else 3
+        return own + (0 if self.residual is None else len(self.residual.low))
 
     def clamped(self, expression: Float) -> Float:
         """Coefficients [..., E] with those that are kept softly limited to the training range, the others as given."""
@@ -108,17 +143,22 @@ class Drivers:
         result[..., columns] = soft_clamp(result[..., columns], self.low, self.high, margin)
         return result
 
-    def weights(self, expression: Float, rotation: Float) -> Float:
-        """[T, K] of coefficients [T, E] and head rotations [T, 3, 3]."""
+    def weights(self, expression: Float, rotation: Float, extra: Float | None = None) -> Float:
+        """[T, K] of coefficients [T, E], head rotations [T, 3, 3] and the clip's own components [T, P] (None: zero)."""
         own = self.clamped(expression)[:, list(self.columns)]
         if self.components is not None:
             own = (own - self.components.mean) @ self.components.matrix
         parts = [own] if self.turns is None else [own, self.turns.weights(rotation)]
+        if self.residual is not None:
+            known = extra is not None and extra.shape[1:] == self.residual.low.shape
+            none = np.zeros((len(own), len(self.residual.low)), np.float32)
+            parts.append(self.residual.weights(extra) if known and extra is not None else none)
         return np.ascontiguousarray(np.concatenate(parts, 1), np.float32)
 
     def of_drive(self, drive: Drive) -> Float:
         """[1, K]"""
-        return self.weights(drive.expression[None], drive.rotation[None])
+        extra = None if drive.extra is None else drive.extra[None]
+        return self.weights(drive.expression[None], drive.rotation[None], extra)
 
     def header(self) -> dict[str, Any]:
         """The entry of the avatar file from which ``from_header`` makes the drivers again."""
@@ -136,6 +176,8 @@ class Drivers:
                 "low": turns.low.tolist(),
                 "high": turns.high.tolist(),
             }
+        if self.residual is not None:
+            entry["residual"] = {"low": self.residual.low.tolist(), "high": self.residual.high.tolist()}
         return entry
 
     @classmethod
@@ -157,7 +199,11 @@ class Drivers:
         )
         if components is not None and components.matrix.shape[0] != len(columns):
             raise ValueError("the components do not fit the coefficients")
-        return cls(tuple(names), columns, low, high, components, turns)
+        rest = entry.get("residual")
+        residual = (
+            None if rest is None else Residual(*(np.asarray(rest[k], np.float32) for k in ("low", "high")))
+        )
+        return cls(tuple(names), columns, low, high, components, turns, residual)
 
 
 def _turns(rotation: Float, mean: Float) -> Float:

@@ -76,8 +76,10 @@ class Trainer:
     ) -> Trainer:
         """A trainer before its first step."""
         track = clip.track
-        drivers = Drivers.of(track, training, config.expressions, config.pose_bases, config.components)
-        coefficients = torch.from_numpy(drivers.weights(track.expression, track.rotation))
+        drivers = Drivers.of(
+            track, training, config.expressions, config.pose_bases, config.components, config.residual
+        )
+        coefficients = torch.from_numpy(drivers.weights(track.expression, track.rotation, track.extra))
         some = training[np.linspace(0, len(training) - 1, min(HULL_FRAMES, len(training))).astype(int)]
         box = scene_box(clip, some)
         generator = torch.Generator().manual_seed(config.seed)
