@@ -32,6 +32,7 @@ void bind_resemblance(nb::module_& m);
 void bind_splat(nb::module_& m);
 void bind_tables(nb::module_& m);
 void bind_warp(nb::module_& m);
+void bind_yuv(nb::module_& m);
 
 NB_MODULE(_native, m) {
     // What a program still holds at its end (an image with its graph) is no leak of ours to report.
@@ -73,4 +74,5 @@ NB_MODULE(_native, m) {
     bind_splat(m);
     bind_tables(m);
     bind_warp(m);
+    bind_yuv(m);
 }

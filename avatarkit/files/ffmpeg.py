@@ -7,6 +7,9 @@ from pathlib import Path
 
 from avatarkit.files.errors import AvatarkitError
 
+PIPE = 1 << 20
+"""Bytes that a pipe from or to ffmpeg holds (Linux): a frame at a time rather than a sixteenth of it."""
+
 
 def executable() -> str:
     """Path of the ffmpeg binary. Raises AvatarkitError when there is none."""

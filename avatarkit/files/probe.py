@@ -19,6 +19,10 @@ FOLDER_FPS = 25.0
 """The rate of a folder of images, which has none of its own."""
 
 
+STANDARDS = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601"}
+"""ffmpeg's names of color spaces, and the standards whose weights they have."""
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """A clip as every room sees it: upright, square pixels, constant frame rate.
@@ -40,6 +44,8 @@ class VideoInfo:
     codec: str = ""
     variable_rate: bool = False
     square_pixels: bool = True
+    planes: str = ""
+    """the standard of frames stored as "yuv420p" of limited range, as ``ops.yuv`` calls it; empty: stored otherwise."""
     comment: str = ""
     """the container's comment, where a synthetic video says that it is one."""
     notes: tuple[str, ...] = field(default=())
@@ -143,8 +149,30 @@ def _video(path: Path) -> VideoInfo:
         notes = (f"{path.name}: variable frame rate, resampled to its mean of {fps:.3f} frames per second",)
     return VideoInfo(
         path, "video", width, height, fps, count, rotation, sound is not None, sound[1] if sound else "",
-        stream[1] if stream else "", variable, ratio == 1.0, comment[1].strip() if comment else "", notes,
+        stream[1] if stream else "", variable, ratio == 1.0, _planes(stream[0] if stream else ""),
+        comment[1].strip() if comment else "", notes,
     )  # fmt: skip
+
+
+def _planes(stream: str) -> str:
+    """``VideoInfo.planes`` of ffmpeg's line about a ``stream``.
+
+    What names no standard is taken for BT.601, as ffmpeg takes it.
+    """
+    found = re.search(r", yuv420p(?:\(([^)]*)\))?,", stream)
+    if found is None:
+        return ""
+    told = re.split(r"[,/] ?", found[1] or "")
+    if "pc" in told:
+        return ""
+    for part in told:
+        if part in STANDARDS:
+            return STANDARDS[part]
+    return (
+        ""
+        if any(part.startswith(("bt", "smpte", "fcc", "ycgco", "gbr", "ictcp")) for part in told)
+        else "bt601"
+    )
 
 
 def _packet_times(listing: str) -> tuple[np.ndarray, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ class Face:
     scores: Float | None = None
     """[52] expression scores of detectors that give them, in ``arkit.NAMES`` order."""
 
-    @property
+    @cached_property
     def box(self) -> tuple[float, float, float]:
         """Center x, y and size (root of the area) of the face, pixels."""
         low, high = np.nanmin(self.points[:, :2], 0), np.nanmax(self.points[:, :2], 0)
@@ -89,7 +90,7 @@ class FaceMesh:
             result = graph.process(image)
         self._found = self._found or bool(result.multi_face_landmarks)
         height, width = image.shape[:2]
-        return [_face(found.landmark, width, height) for found in result.multi_face_landmarks or ()]
+        return [_face(found, width, height) for found in result.multi_face_landmarks or ()]
 
     def _distant(self, image: Image) -> list[Face]:
         if self._far is None:
@@ -131,9 +132,23 @@ class FaceMesh:
                 graph.close()
 
 
-def _face(landmarks: Any, width: int, height: int) -> Face:
-    points = np.array([(p.x, p.y, p.z) for p in landmarks], np.float32)
-    return Face(points * np.array([width, height, width], np.float32))
+def _face(found: Any, width: int, height: int) -> Face:
+    return Face(_numbers(found) * np.array([width, height, width], np.float32))
+
+
+WIRE = np.dtype([("head", "S3"), ("x", "<f4"), ("y_tag", "u1"), ("y", "<f4"), ("z_tag", "u1"), ("z", "<f4")])
+"""A landmark of three numbers as protobuf writes it: its length, then each number after its field's tag."""
+
+
+def _numbers(found: Any) -> Float:
+    """[N, 3] x, y, z of a list of landmarks; read from its bytes, which takes a tenth of asking each for each."""
+    data = found.SerializeToString()
+    if len(data) == WIRE.itemsize * len(found.landmark):
+        rows = np.frombuffer(data, WIRE)
+        tags = (rows["head"] == b"\x0a\x0f\x0d") & (rows["y_tag"] == 0x15) & (rows["z_tag"] == 0x1D)
+        if tags.all():
+            return np.stack([rows["x"], rows["y"], rows["z"]], 1)
+    return np.array([(p.x, p.y, p.z) for p in found.landmark], np.float32)
 
 
 class FaceCounter:

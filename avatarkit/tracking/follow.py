@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ class Cutter:
     """Finds jump cuts: a change of the whole picture far above that of the frames before."""
 
     LEAST = 14.0
-    """Grey levels of mean change below which nothing is a cut."""
+    """Gray levels of mean change below which nothing is a cut."""
     ABOVE = 5.0
     """Times the usual change."""
 
@@ -50,12 +51,13 @@ class Cutter:
 
 
 def _thumbnail(image: Image) -> Float:
-    """A grey picture [24, 24]-ish of block means, from every few pixels."""
+    """A gray picture [24, 24]-ish of block means, from every few pixels."""
     step = max(min(image.shape[:2]) // 96, 1)
-    grey = image[::step, ::step].astype(np.float32).mean(-1)
-    rows, columns = (max(size // 24, 1) for size in grey.shape)
-    grey = grey[: grey.shape[0] // rows * rows, : grey.shape[1] // columns * columns]
-    return grey.reshape(grey.shape[0] // rows, rows, -1, columns).mean((1, 3))
+    thin = image[::step, ::step].copy().astype(np.float32)  # copied while it is bytes: it lies far apart
+    rows, columns = (max(size // 24, 1) for size in thin.shape[:2])
+    size = thin.shape[1] // columns, thin.shape[0] // rows
+    blocks = cv2.resize(thin[: size[1] * rows, : size[0] * columns], size, interpolation=cv2.INTER_AREA)
+    return np.asarray(blocks.mean(-1), np.float32)
 
 
 class Chooser:

@@ -4,7 +4,7 @@
 
 #include "common/simd.h"
 #include "layers/layers.h"
-#include "layers/pixels.h"
+#include "common/pixels.h"
 #include "raster/edge.h"
 
 namespace avatarkit::AK_ISA {

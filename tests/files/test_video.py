@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from avatarkit import __version__
-from avatarkit.files import ffmpeg
+from avatarkit.files import ffmpeg, video
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.video import VideoWriter, probe, read_frames, read_frames_at
 from tests.conftest import moving_frame
@@ -199,3 +200,27 @@ def test_the_real_clips_hold_what_their_list_says(clip: Callable[[str], Path]) -
         assert (info.width, info.height, round(info.fps), info.frames, info.has_audio) == facts
     assert probe(clip("person01")).sha256.startswith("00e3ea79bbf28cbd")
     assert [i for i, _ in read_frames(clip("person05"), 495)] == list(range(495, 500))
+
+
+@pytest.mark.parametrize(
+    ("tags", "pixels", "planes"),
+    [
+        ("colorspace=bt709:range=tv", "yuv420p", "bt709"),
+        ("colorspace=smpte170m:range=tv", "yuv420p", "bt601"),
+        ("range=tv", "yuv420p", "bt601"),
+        ("colorspace=bt709:range=pc", "yuv420p", ""),
+        ("colorspace=smpte240m:range=tv", "yuv420p", ""),
+        ("colorspace=bt709:range=tv", "yuv444p", ""),
+    ],
+)
+def test_every_color_space_is_read_as_ffmpeg_reads_it(
+    tmp_path: Path, tags: str, pixels: str, planes: str
+) -> None:
+    clip = tmp_path / "tagged.mkv"
+    drawn = ["-f", "lavfi", "-i", "testsrc2=size=97x65:rate=12", "-frames:v", 2]
+    run_ffmpeg(*drawn, "-vf", f"format={pixels},setparams={tags}", "-c:v", "libx264", "-qp", 0, clip)
+    info = probe(clip)
+    assert info.planes == planes
+    theirs = dict(video._stream(replace(info, planes=""), 0, None, None))
+    for index, frame in read_frames(clip):
+        assert np.abs(frame.astype(int) - theirs[index]).max() <= 2
