@@ -29,6 +29,7 @@ void bind_occupancy(nb::module_& m);
 void bind_raster(nb::module_& m);
 void bind_render(nb::module_& m);
 void bind_resemblance(nb::module_& m);
+void bind_sparse(nb::module_& m);
 void bind_splat(nb::module_& m);
 void bind_tables(nb::module_& m);
 void bind_warp(nb::module_& m);
@@ -71,6 +72,7 @@ NB_MODULE(_native, m) {
     bind_raster(m);
     bind_render(m);
     bind_resemblance(m);
+    bind_sparse(m);
     bind_splat(m);
     bind_tables(m);
     bind_warp(m);

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avatarkit.commands import console, contest, scores
+from avatarkit.commands import console, contest, scores, standings
 from avatarkit.commands.contest import Job, distinct, is_avatar, span
 from avatarkit.files.errors import AvatarkitError, UsageError
 
@@ -28,10 +28,14 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     began = time.perf_counter()
     if job.threads:
         set_threads(job.threads)
-    for path in (job.csv, job.sheet):
+    if job.markdown is not None and not job.compare:
+        raise UsageError("--markdown writes the table of --compare: add that")
+    for path in (job.csv, job.sheet, job.markdown):
         if path is not None:
             scores.check_writable(path)
     videos = job.track is None and _all_videos(job.inputs)
+    if videos and job.compare:
+        raise UsageError("--compare is for avatars: give them, and --track")
     if videos and len(job.inputs) < 2:
         raise UsageError(
             f"nothing to compare {job.inputs[0]} with: give a second video, or an avatar and --track"
@@ -53,13 +57,20 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - began, 2),
         "rows": rows,
     }
+    lines = standings.standings(rows, details.get("avatars", {})) if job.compare else rows
+    if job.compare:
+        summary["standings"] = lines
     if job.csv is not None:
-        scores.write_csv(job.csv, rows)
+        scores.write_csv(job.csv, lines)
+    if job.markdown is not None:
+        standings.write_markdown(job.markdown, lines, summary)
     if gallery is not None and job.sheet is not None:
         gallery.write(job.sheet)
         summary["sheet"] = str(job.sheet)
     if json:
         console.emit_json(summary)
+    elif job.compare:
+        standings.print_standings(lines, summary)
     else:
         scores.print_table(rows, summary)
     return summary

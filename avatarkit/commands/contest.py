@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -43,6 +45,8 @@ class Job:
     download: bool = False
     sheet: Path | None = None
     csv: Path | None = None
+    compare: bool = False
+    markdown: Path | None = None
     threads: int = 0
     device: str = "cpu"
 
@@ -55,6 +59,23 @@ class _Rival:
     stage: Stage | None = None
     video: Path | None = None
     frames: Iterator[tuple[int, Image]] = field(default_factory=lambda: iter(()))
+    seconds: list[float] = field(default_factory=list)
+    """that each picture took"""
+
+    def known(self) -> dict[str, Any]:
+        """What ``standings`` shows of an avatar beside its quality."""
+        if self.stage is None:
+            return {}
+        header = self.stage.avatar.header
+        metrics = header.get("metrics") or {}
+        spent = metrics.get("seconds")
+        return {
+            "method": header.get("method"),
+            "fit_minutes": None if spent is None else spent / 60,
+            "steps": metrics.get("steps"),
+            "frames_per_second": 1 / max(statistics.median(self.seconds), 1e-9) if self.seconds else None,
+            "train_psnr_head": metrics.get("train_psnr_head"),
+        }
 
 
 def compare(
@@ -92,14 +113,19 @@ def compare(
         for i, position in enumerate(chosen):
             pictures = baselines.pictures(i)
             for rival in rivals:
+                began = time.perf_counter()
                 pictures[rival.name] = _picture(rival, clip, drives, int(position))
+                rival.seconds.append(time.perf_counter() - began)
             truth = _truth(clip, int(position))
             evaluation.add(truth, pictures)
             if gallery is not None:
                 shown = {rival.name: pictures[rival.name] for rival in rivals}
                 gallery.offer(i, len(chosen), truth.rgb, shown)
             bar.advance()
-    return {"split": split, "truth": str(source), "resolution": resolution, "training_frames": len(training)}
+    return {
+        "split": split, "truth": str(source), "resolution": resolution, "training_frames": len(training),
+        "avatars": {rival.name: rival.known() for rival in rivals if rival.stage is not None},
+    }  # fmt: skip
 
 
 def _rivals(job: Job, stack: ExitStack) -> list[_Rival]:

@@ -64,7 +64,13 @@ def command(
     sheet: Annotated[
         Path | None, typer.Option(help="Picture of truth, avatars and errors to write.", show_default=False)
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="One line an avatar, with the time of its fit and its frames/s.")
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Table to write as CSV.", show_default=False)] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="The table of --compare to write as Markdown.", show_default=False)
+    ] = None,
     threads: console.Threads = 0,
     device: console.Device = "cpu",
     json: console.Json = False,
@@ -77,6 +83,7 @@ def command(
         comparison.Job(
             inputs=tuple(inputs or ()), track=track, video=video, frames=frames, holdout=holdout,
             resolution=resolution, lpips=lpips.value, weights=weights, download=download, sheet=sheet, csv=csv,
+            compare=compare, markdown=markdown,
             threads=threads, device=device,
         ),
         json=json,

@@ -29,6 +29,8 @@ class Batch:
     """[R, 3]"""
     matte: Float
     """[R] head matte."""
+    pixels: NDArray[np.int64]
+    """[R, 2] columns and rows"""
     seed: int
     """32 bits of chance for jitter and backgrounds of this step."""
 
@@ -68,7 +70,7 @@ class Sampler:
         positions = self.frames(step)
         each = self.rays // self.images
         rows: list[tuple[Float, Float, Float, Float]] = []
-        kinds = []
+        kinds, places = [], []
         for i, position in enumerate(positions):
             as_patch = patches and (step * self.images + i + step) % 2 == 0
             pixels = (
@@ -78,9 +80,11 @@ class Sampler:
             )
             rows.append(self._rays(int(position), pixels))
             kinds.append(as_patch)
+            places.append(pixels)
         origins, directions, rgb, matte = (np.concatenate(column) for column in zip(*rows, strict=True))
         seed = int(generator.integers(0, 2**32))
-        return Batch(tuple(int(p) for p in positions), tuple(kinds), origins, directions, rgb, matte, seed)
+        shown = tuple(int(p) for p in positions)
+        return Batch(shown, tuple(kinds), origins, directions, rgb, matte, np.concatenate(places), seed)
 
     def _generator(self, count: int, stream: int) -> np.random.Generator:
         return np.random.Generator(

@@ -14,6 +14,22 @@ def l1(predicted: Tensor, target: Tensor) -> Tensor:
     return (predicted - target).abs().mean()
 
 
+def squared(predicted: Tensor, target: Tensor) -> Tensor:
+    """Squared length of the color difference, mean over rays (MA-NeRF, seed 000, eq. 10; NerFACE's L2 loss).
+
+    The papers sum over rays; a mean keeps the weights of the other losses independent of the batch size.
+    """
+    return (predicted - target).square().sum(-1).mean()
+
+
+def bimodal(values: Tensor) -> Tensor:
+    """Mean of -log(e^-|w| + e^-|1 - w|): lowest where weights or opacities are 0 or 1 (MA-NeRF, seed 000, eq. 11, 12).
+
+    From Rebain et al., "LOLNeRF", 2022, eq. 8.
+    """
+    return -torch.logaddexp(-values.abs(), -(1 - values).abs()).mean()
+
+
 def binary_entropy(alpha: Tensor) -> Tensor:
     """Mean of -a log a - (1 - a) log(1 - a), natural logarithm (Xie's reproduction, eq. 11).
 

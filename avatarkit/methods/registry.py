@@ -26,6 +26,10 @@ Progress = Callable[[dict[str, Any]], None]
 
 METHODS: dict[str, str] = {
     "nerfblendshape": "avatarkit.methods.nerfblendshape.method:NeRFBlendShape",
+    "concat": "avatarkit.methods.concat.method:ConcatMethod",
+    "nerface": "avatarkit.methods.nerface.method:NerFACEMethod",
+    "neuralbody": "avatarkit.methods.neuralbody.method:NeuralBodyMethod",
+    "manerf": "avatarkit.methods.manerf.method:MANeRFMethod",
     "gaussians": "avatarkit.methods.gaussians.method:Gaussians",
     "photo": "avatarkit.methods.photo.method:Photo",
 }

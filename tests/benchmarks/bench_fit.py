@@ -29,8 +29,8 @@ from avatarkit.files.track_io import load_track
 from avatarkit.losses.perceptual import patch_loss
 from avatarkit.methods import registry
 from avatarkit.methods.nerfblendshape import config
-from avatarkit.methods.nerfblendshape.measure import Quality, quality_of
 from avatarkit.methods.nerfblendshape.trainer import Trainer
+from avatarkit.methods.quality import Quality, quality_of
 from avatarkit.methods.registry import Subject
 from avatarkit.metrics.evaluate import motion_features, nearest_rows
 from avatarkit.ops import set_threads

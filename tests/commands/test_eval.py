@@ -96,6 +96,45 @@ def test_avatars_beside_baselines_on_held_out_frames(
     assert sheet[40:, 4 * 256 + 2 :].max() < 12 < sheet[40:, 2 * 256 + 2 : 3 * 256 - 2].mean()
 
 
+def test_one_line_an_avatar(subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path) -> None:
+    path, track = subject
+    for name, picture, minutes in (("dull", base, 2.0), ("right", base + np.uint8(BRIGHTER), 5.0)):
+        tensors, header = picture_avatar(track, picture).state()
+        header["metrics"] = {"seconds": 60 * minutes, "steps": 7, "train_psnr_head": 31.25}
+        save_avatar(tmp_path / f"{name}.safetensors", tensors, header)
+    words = (
+        "eval",
+        "--compare",
+        "dull.safetensors",
+        "right.safetensors",
+        "--track",
+        str(path),
+        "--threads",
+        "1",
+    )
+    summary = evaluated(*words[1:], "--csv", "table.csv", "--markdown", "table.md")
+    lines = {line["name"]: line for line in summary["standings"]}
+    assert list(lines) == ["mean_image", "nearest_frame", "dull", "right"]
+    rows = by_name(summary)
+    for name, line in lines.items():
+        assert (
+            line["head_psnr"] == rows[name, "head"]["psnr"]
+            and line["frame_ssim"] == rows[name, "frame"]["ssim"]
+        )
+    assert [lines["right"][key] for key in ("method", "fit_minutes", "steps")] == ["picture", 5.0, 7]
+    assert lines["right"]["frames_per_second"] > 0 and lines["nearest_frame"]["method"] is None
+    with open("table.csv", newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [row["name"] for row in table] == list(lines) and float(table[3]["head_psnr"]) == 100
+    text = Path("table.md").read_text(encoding="utf-8").splitlines()
+    assert len(text) == 8 and "| name | method | fit min | steps | frames/s | head PSNR |" in text[2]
+    assert "| right | picture | 5.0 | 7 | " in text[7] and "**100.00**" in text[7] and "LPIPS" not in text[2]
+    shown = CliRunner().invoke(app, [*words, "--quiet"])
+    assert (shown.exit_code == 0 and "mouth PSNR" in " ".join(shown.stdout.split())) or "head" in shown.stdout
+    wrong = CliRunner().invoke(app, ["eval", "dull.safetensors", "--track", str(path), "--markdown", "a.md"])
+    assert wrong.exit_code == 2 and "--compare" in wrong.stderr
+
+
 def test_which_frames_are_compared(subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path) -> None:
     path, track = subject
     save_avatar(tmp_path / "a.safetensors", *picture_avatar(track, base).state())

@@ -10,9 +10,9 @@ import torch
 
 from avatarkit.files.errors import UsageError
 from avatarkit.heads.arkit import INDEX
+from avatarkit.methods.drivers import RESIDUAL_UNIT, TURN_UNIT, Drivers
 from avatarkit.methods.nerfblendshape import config
 from avatarkit.methods.nerfblendshape.density_grid import single_bases
-from avatarkit.methods.nerfblendshape.drivers import RESIDUAL_UNIT, TURN_UNIT, Drivers
 from avatarkit.methods.registry import Drive
 from tests.methods import synthetic
 

@@ -20,11 +20,11 @@ from avatarkit.files.track import Track
 from avatarkit.heads.arkit import INDEX, NAMES
 from avatarkit.losses.patch import structure
 from avatarkit.methods import registry
+from avatarkit.methods.best import Best
+from avatarkit.methods.drivers import Components, Drivers
+from avatarkit.methods.hull import COLUMNS, mesh_front, possible_cells
 from avatarkit.methods.nerfblendshape import checkpoint, config
-from avatarkit.methods.nerfblendshape.best import Best
 from avatarkit.methods.nerfblendshape.density_grid import CELLS
-from avatarkit.methods.nerfblendshape.drivers import Components, Drivers
-from avatarkit.methods.nerfblendshape.hull import COLUMNS, mesh_front, possible_cells
 from avatarkit.methods.nerfblendshape.trainer import Trainer
 from avatarkit.methods.nerfblendshape.warp import MeshWarp
 from avatarkit.methods.registry import Drive, Subject

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from avatarkit.data.rays import SceneBox
 from avatarkit.files.errors import AvatarkitError
-from avatarkit.methods.nerfblendshape.drivers import Drivers
-from avatarkit.methods.nerfblendshape.field import Field
+from avatarkit.methods.drivers import Drivers
+from avatarkit.methods.nerfblendshape.field import Field, as_frame
 from avatarkit.methods.nerfblendshape.warp import MeshWarp
 from avatarkit.methods.registry import Drive, Frame
 from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.mlp import FieldWeights
-from avatarkit.ops.render import Rendered
 from avatarkit.ops.tables import BlendTables, pack_bases
 from avatarkit.rendering.camera import Camera
 
@@ -95,14 +94,6 @@ class NeRFBlendShapeAvatar:
             ) from error
         pictures = {name: tensors[name] for name in PICTURES if name in tensors}
         return cls(header, Field(grid, weights, box, step), tables, drivers, occupancy, mesh, pictures)
-
-
-def as_frame(rendered: Rendered, camera: Camera) -> Frame:
-    """Straight color and alpha of a picture rendered over black."""
-    alpha = rendered.alpha.reshape(camera.height, camera.width)
-    color = rendered.color.reshape(camera.height, camera.width, 3)
-    straight = (color / alpha[..., None].clamp(min=1e-4)).clamp(0, 1)
-    return Frame(straight.numpy(), alpha.clamp(0, 1).numpy())
 
 
 def field_header(shape: Field) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from avatarkit.files.streams import atomic
 from avatarkit.methods import checkpoints
+from avatarkit.methods.best import Best
 from avatarkit.methods.nerfblendshape.avatar import NETWORK
-from avatarkit.methods.nerfblendshape.best import Best
 from avatarkit.methods.nerfblendshape.config import identity
 from avatarkit.methods.nerfblendshape.density_grid import DensityGrid
 from avatarkit.methods.nerfblendshape.trainer import Trainer

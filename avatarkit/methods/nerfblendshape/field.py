@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from avatarkit.data.rays import SceneBox, image_points, pixel_rays
+from avatarkit.methods.registry import Frame
 from avatarkit.ops.composite import Composite, composite
 from avatarkit.ops.encode import HashGrid, hash_encode
 from avatarkit.ops.march import Samples, march
@@ -110,3 +111,11 @@ class Field:
             fast=True,
             warp=warp,
         )
+
+
+def as_frame(rendered: Rendered, camera: Camera) -> Frame:
+    """Straight color and alpha of a picture rendered over black."""
+    alpha = rendered.alpha.reshape(camera.height, camera.width)
+    color = rendered.color.reshape(camera.height, camera.width, 3)
+    straight = (color / alpha[..., None].clamp(min=1e-4)).clamp(0, 1)
+    return Frame(straight.numpy(), alpha.clamp(0, 1).numpy())

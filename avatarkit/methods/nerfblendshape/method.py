@@ -15,23 +15,22 @@ from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
 from avatarkit.losses.patch import PatchLoss
 from avatarkit.losses.perceptual import patch_loss
+from avatarkit.methods import fitting
+from avatarkit.methods.best import Best
 from avatarkit.methods.driving import NECK_PIVOT, neutral_frame
 from avatarkit.methods.nerfblendshape import checkpoint, config
 from avatarkit.methods.nerfblendshape.avatar import NeRFBlendShapeAvatar, field_header
-from avatarkit.methods.nerfblendshape.best import Best
-from avatarkit.methods.nerfblendshape.measure import Gauge, Quality
 from avatarkit.methods.nerfblendshape.trainer import Trainer
+from avatarkit.methods.quality import Gauge, Quality
 from avatarkit.methods.registry import Progress, Subject
 from avatarkit.methods.scenery import scenery
-from avatarkit.methods.session import clip_header, cores, deferred_interrupt, peak_memory, some, track_hash
+from avatarkit.methods.session import clip_header, cores, peak_memory, some, track_hash
 from avatarkit.ops import set_threads
 
 # Frames measured while the fit goes on, and at its end.
 WATCHED, MEASURED = 12, 60
-# Looks at the held-out frames in the course of a fit. By steps, not by time: they decide what is kept.
+# Looks at the held-out frames in the course of a fit.
 LOOKS = 24
-# Seconds between two previews, and between two reports.
-PREVIEW_EVERY, REPORT_EVERY = 20.0, 0.5
 
 
 class NeRFBlendShape:
@@ -63,8 +62,9 @@ class NeRFBlendShape:
             trainer, best = _train(config, clip, training, heldout, loss, gauge, progress)
             bits = trainer.grid.final(trainer.field, trainer.tables, trainer.probes)
             progress({"stage": "measuring", "step": 0, "steps": 1})
-            on_training = gauge.quality(trainer, some(training, MEASURED), bits)
-            on_heldout = gauge.quality(trainer, some(heldout, MEASURED), bits)
+            draw = trainer.drawing(bits)
+            on_training = gauge.quality(draw, some(training, MEASURED))
+            on_heldout = gauge.quality(draw, some(heldout, MEASURED))
         header = _header(seen, trainer, training, policy)
         header["metrics"] = _metrics(
             trainer, on_training, on_heldout, perceptual, time.perf_counter() - started
@@ -94,42 +94,19 @@ def _train(
             raise AvatarkitError("nothing to resume: no checkpoint file was named")
         best = checkpoint.load(trainer, clip_hash, path)
     watched = some(heldout if len(heldout) else training, WATCHED)
-    every, patience = max(config.steps // LOOKS, 1), round(config.patience * config.steps)
-    now = time.perf_counter()
-    reported, shown, first, first_samples = now - REPORT_EVERY, now, trainer.seconds, trainer.samples
-    with deferred_interrupt() as interrupted:
-        while not (trainer.finished or best.stale(trainer.step, patience)):
-            value = trainer.advance()
-            if not np.isfinite(value):
-                raise AvatarkitError(
-                    f"the fit diverged at iteration {trainer.step}: lower --learning-rate, or try another --seed"
-                )
-            if trainer.step % every == 0 or trainer.finished:
-                best.offer(trainer, gauge.glance(trainer, watched))
-            due = config.checkpoint_every and trainer.step % config.checkpoint_every == 0
-            if path is not None and (interrupted() or due):
-                checkpoint.save(trainer, clip_hash, path, best)
-            if interrupted():
-                raise KeyboardInterrupt
-            now = time.perf_counter()
-            if config.preview and now - shown > PREVIEW_EVERY:
-                gauge.preview(trainer, watched[:4], Path(config.preview))
-                shown = time.perf_counter()
-            if now - reported > REPORT_EVERY or trainer.finished:
-                reported = now
-                spent = max(trainer.seconds - first, 1e-9)
-                share = max(trainer.share, 1e-9)
-                progress(
-                    {
-                        "stage": "fitting", "step": trainer.step, "steps": config.steps, "loss": value,
-                        "heldout_psnr": best.last, "samples_per_second": (trainer.samples - first_samples) / spent,
-                        "seconds": trainer.seconds, "seconds_left": max(trainer.seconds * (1 - share) / share, 0.0),
-                    }
-                )  # fmt: skip
+    draw = trainer.drawing()
+    fitting.run(
+        trainer, best, config, progress,
+        look=lambda: gauge.glance(draw, watched),
+        looks=LOOKS,
+        save=None if path is None else lambda: checkpoint.save(trainer, clip_hash, path, best),
+        preview=(lambda: gauge.preview(draw, watched[:4], Path(config.preview))) if config.preview else None,
+        patience=round(config.patience * config.steps),
+    )  # fmt: skip
     if config.keep_best and len(heldout):
         best.restore(trainer)
     if config.preview:
-        gauge.preview(trainer, watched[:4], Path(config.preview))
+        gauge.preview(draw, watched[:4], Path(config.preview))
     return trainer, best
 
 

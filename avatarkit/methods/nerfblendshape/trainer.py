@@ -15,6 +15,8 @@ from avatarkit.data.rays import scene_box
 from avatarkit.data.sampling import Batch, Sampler
 from avatarkit.losses.patch import PatchLoss, as_patches
 from avatarkit.losses.photometric import binary_entropy, l1
+from avatarkit.methods.drivers import Drivers
+from avatarkit.methods.hull import possible_cells
 from avatarkit.methods.nerfblendshape.config import Config
 from avatarkit.methods.nerfblendshape.density_grid import (
     SWEEPS,
@@ -24,15 +26,16 @@ from avatarkit.methods.nerfblendshape.density_grid import (
     single_bases,
     telling_frames,
 )
-from avatarkit.methods.nerfblendshape.drivers import Drivers
-from avatarkit.methods.nerfblendshape.field import Field
-from avatarkit.methods.nerfblendshape.hull import possible_cells
+from avatarkit.methods.nerfblendshape.field import Field, as_frame
 from avatarkit.methods.nerfblendshape.warp import FrameWarps, MeshWarp
+from avatarkit.methods.quality import Draw
+from avatarkit.methods.registry import Frame
 from avatarkit.ops.composite import Composite
 from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.mlp import FieldWeights
 from avatarkit.ops.tables import AdamOptions, BlendTables
 from avatarkit.ops.warp import Warp
+from avatarkit.rendering.camera import Camera
 
 LEVELS, FEATURES = 16, 4
 # Uniform distribution of the tables at the start (Gao et al. 2022, table 1).
@@ -147,6 +150,42 @@ class Trainer:
         self.samples += samples.t.numel()
         self.seconds += time.perf_counter() - started
         return float(loss.detach())
+
+    def keepsake(self) -> dict[str, Tensor]:
+        """Copies of base, bases (half precision), network and grid."""
+        return {
+            "base": self.tables.base.clone(),
+            "bases": self.tables.bases.half(),
+            "dense": self.grid.dense.clone(),
+            **{f"weight{i}": matrix.detach().clone() for i, matrix in enumerate(self.field.weights)},
+        }
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """Puts the weights of a ``keepsake`` in place of the present ones."""
+        with torch.no_grad():
+            self.tables.base.copy_(tensors["base"])
+            self.tables.bases.copy_(tensors["bases"])
+            for i, matrix in enumerate(self.field.weights):
+                matrix.copy_(tensors[f"weight{i}"])
+        self.grid.dense = tensors["dense"]
+
+    def drawing(self, bitfield: Tensor | None = None) -> Draw:
+        """Draws frames of the clip with the fit as it stands, inside ``bitfield`` (default: the grid's dense cells)."""
+        track = self.clip.track
+
+        def draw(position: int, camera: Camera) -> Frame:
+            with torch.no_grad():
+                rendered = self.field.image(
+                    self.tables.blend(self.coefficients[position : position + 1])[0],
+                    torch.from_numpy(track.rotation[position]),
+                    torch.from_numpy(track.translation[position]),
+                    camera,
+                    self.grid.dense if bitfield is None else bitfield,
+                    None if self.warps is None else self.warps.of((position,)),
+                )
+            return as_frame(rendered, camera)
+
+        return draw
 
     def _loss(self, batch: Batch, rays: tuple[int, ...], seen: Composite, share: float) -> Tensor:
         config = self.config

@@ -8,7 +8,6 @@ import tempfile
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +17,14 @@ from torch import Tensor
 from avatarkit.data.rays import SceneBox
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
+from avatarkit.methods.shapes import MOVING, moving_vertices, person_shapes
 from avatarkit.ops.warp import Warp, WarpGrid, warp_volume
 
 Float = NDArray[np.float32]
 
 # Nodes lie so far apart, meters.
 SPACING = 0.006
-# Displacement (all coefficients at 0.3, meters) from which a vertex counts as moving, and how far apart (meters)
-# anchors lie on what moves and on what does not.
-MOVING = 0.002
+# How far apart (meters) anchors lie on what moves and on what does not.
 CLOSE, FAR = 0.009, 0.035
 # Space around the anchors that moves with them, meters.
 MARGIN = 0.02
@@ -143,26 +141,6 @@ class FrameWarps:
             self._known.add(position)
         data = bytearray(os.pread(self._file.fileno(), self._bytes, position * self._bytes))
         return torch.frombuffer(data, dtype=torch.float16).reshape(self._shape).float()
-
-
-def person_shapes(track: Track) -> Float | None:
-    """[E, V, 3] the person's own shapes, or those of the head model the track was made with."""
-    if track.shapes is not None:
-        return np.asarray(track.shapes, np.float32)
-    from avatarkit import heads
-
-    try:
-        head: Any = heads.load(track.meta.get("head", {}).get("name", "builtin"))
-    except AvatarkitError:
-        return None
-    if len(head) != len(track.neutral) or tuple(head.expression_names) != tuple(track.expression_names):
-        return None
-    return np.asarray(head.shapes, np.float32)
-
-
-def moving_vertices(shapes: Float) -> NDArray[np.bool_]:
-    """[V] the vertices that expressions ``shapes`` [E, V, 3] (meters) move: the face."""
-    return np.asarray(0.3 * np.sqrt(np.square(shapes).sum((0, 2))) > MOVING)
 
 
 def _spread(points: Float, spacing: float) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ valid: the wrappers in ``avatarkit.ops`` check them.
 from avatarkit.ops.reference import occupancy
 from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, spherical_harmonics
 from avatarkit.ops.reference.rays import composite, march, render_rays
+from avatarkit.ops.reference.sparse import sparse_conv, sparse_reverse, sparse_rules
 from avatarkit.ops.reference.tables import adam_blend, blend
 from avatarkit.ops.reference.truncate import truncate
 from avatarkit.ops.reference.warp import warp_points, warp_volume
@@ -22,6 +23,9 @@ __all__ = [
     "march",
     "occupancy",
     "render_rays",
+    "sparse_conv",
+    "sparse_reverse",
+    "sparse_rules",
     "spherical_harmonics",
     "truncate",
     "warp_points",

@@ -11,8 +11,7 @@ from torch import Tensor
 from avatarkit.data.clip import ClipFrames
 from avatarkit.data.rays import SceneBox, visual_hull
 from avatarkit.files.track import Track
-from avatarkit.methods.nerfblendshape.density_grid import CELLS
-from avatarkit.methods.nerfblendshape.warp import moving_vertices, person_shapes
+from avatarkit.methods.shapes import moving_vertices, person_shapes
 
 Float = NDArray[np.float32]
 
@@ -26,20 +25,23 @@ AHEAD, SLOPE = 0.035, 0.5
 LEAST_SPAN = 0.05
 
 
-def possible_cells(clip: ClipFrames, positions: NDArray[np.int64], box: SceneBox, mesh: bool) -> Tensor:
-    """[CELLS^3] bool (x fastest): the visual hull of ``positions``, computed at half the grid's resolution.
+def possible_cells(
+    clip: ClipFrames, positions: NDArray[np.int64], box: SceneBox, mesh: bool, cells: int = 128
+) -> Tensor:
+    """[cells^3] bool (x fastest): the visual hull of ``positions``, computed at half the grid's resolution.
 
-    With ``mesh`` cells in front of the track's neutral head are left out. A clip whose head turns little shows the
-    same pictures whatever the depth of their surface; the mesh knows where it is.
+    ``cells`` is a multiple of ``COLUMNS``. With ``mesh`` cells in front of the track's neutral head are left out. A
+    clip whose head turns little shows the same pictures whatever the depth of their surface; the mesh knows where
+    it is.
     """
-    half = CELLS // 2
+    half = cells // 2
     hull = visual_hull(clip, positions, box, half, agreement=0.3).reshape(half, half, half)
     fine = hull.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
     if mesh:
         front = mesh_front(clip.track, box)
         if front is not None:
-            across = front.repeat(CELLS // COLUMNS, axis=0).repeat(CELLS // COLUMNS, axis=1)
-            depth = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
+            across = front.repeat(cells // COLUMNS, axis=0).repeat(cells // COLUMNS, axis=1)
+            depth = (np.arange(cells, dtype=np.float32) + 0.5) / cells
             fine = fine & (depth[:, None, None] < across[None])
     return torch.from_numpy(np.ascontiguousarray(fine).reshape(-1))
 

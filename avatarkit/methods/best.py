@@ -4,19 +4,48 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor
-
-from avatarkit.methods.nerfblendshape.trainer import Trainer
 
 PREFIX = "best."
 
 
+class Trainable(Protocol):
+    """A fit under way, as what looks after fits sees it."""
+
+    step: int
+    seconds: float
+    """of training so far, without looks"""
+    samples: int
+    """ray samples shaded so far"""
+
+    @property
+    def share(self) -> float:
+        """How much of the fit is done."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        ...
+
+    def advance(self) -> float:
+        """One iteration; returns its loss."""
+        ...
+
+    def keepsake(self) -> dict[str, Tensor]:
+        """Copies of what ``recall`` needs to bring the fit's weights back to where they are now."""
+        ...
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """Puts the weights of a ``keepsake`` in place of the present ones."""
+        ...
+
+
 @dataclass
 class Best:
-    """The held-out curve of a fit and a copy of its best point: base, bases (half precision), network, grid."""
+    """The held-out curve of a fit and a copy of its best point."""
 
     curve: list[tuple[int, float]] = field(default_factory=list)
     """(step, dB) of every look"""
@@ -37,30 +66,19 @@ class Best:
         """The step of the best look, the earliest of equals."""
         return next((step for step, value in self.curve if value == self.value), 0)
 
-    def offer(self, trainer: Trainer, value: float) -> None:
+    def offer(self, trainer: Trainable, value: float) -> None:
         """Notes a look at ``trainer`` as it stands, and copies its state where it is the best so far."""
         if math.isnan(value):  # no head to be seen in any of the frames
             return
         better = value > self.value
         self.curve.append((trainer.step, value))
         if better:
-            self.tensors = {
-                "base": trainer.tables.base.clone(),
-                "bases": trainer.tables.bases.half(),
-                "dense": trainer.grid.dense.clone(),
-                **{f"weight{i}": matrix.detach().clone() for i, matrix in enumerate(trainer.field.weights)},
-            }
+            self.tensors = trainer.keepsake()
 
-    def restore(self, trainer: Trainer) -> None:
+    def restore(self, trainer: Trainable) -> None:
         """Puts the best state into ``trainer``, whose last one is lost. Does nothing where it is the last one."""
-        if not self.tensors or self.step == trainer.step:
-            return
-        with torch.no_grad():
-            trainer.tables.base.copy_(self.tensors["base"])
-            trainer.tables.bases.copy_(self.tensors["bases"])
-            for i, matrix in enumerate(trainer.field.weights):
-                matrix.copy_(self.tensors[f"weight{i}"])
-        trainer.grid.dense = self.tensors["dense"]
+        if self.tensors and self.step != trainer.step:
+            trainer.recall(self.tensors)
 
     def stale(self, step: int, patience: int) -> bool:
         """Whether ``patience`` steps (0: never) have passed without a better look."""

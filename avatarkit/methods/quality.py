@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -11,19 +11,19 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
 from avatarkit.data.regions import face_hull, head_above_jaw
 from avatarkit.files.streams import atomic
-from avatarkit.methods.nerfblendshape.avatar import as_frame
-from avatarkit.methods.nerfblendshape.trainer import Trainer
+from avatarkit.methods.registry import Frame
 from avatarkit.metrics import image as metrics
 from avatarkit.rendering.camera import Camera
 from avatarkit.rendering.composite import Scene, torso_motion
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
+Draw = Callable[[int, Camera], Frame]
+"""The head alone in the frame at a position of the track, as a camera sees it."""
 
 
 MOST = 100.0
@@ -81,22 +81,20 @@ class Gauge:
     rest: int
     """the frame that shows the torso as the scene has it"""
 
-    def quality(
-        self, trainer: Trainer, positions: NDArray[np.int64], bitfield: Tensor | None = None
-    ) -> Quality:
+    def quality(self, draw: Draw, positions: NDArray[np.int64]) -> Quality:
         """Of the frames at ``positions``."""
         chosen = (int(position) for position in positions)
-        return quality_of(((p, self.picture(trainer, p, bitfield)) for p in chosen), self.clip)
+        return quality_of(((p, self.picture(draw, p)) for p in chosen), self.clip)
 
-    def glance(self, trainer: Trainer, positions: NDArray[np.int64]) -> float:
-        """Mean PSNR (dB) over the head mattes of the frames at ``positions``, at half the resolution: a quick look."""
-        half = max(self.clip.resolution // 2, 16)
-        camera = self.clip.camera.scaled(half, half)
+    def glance(self, draw: Draw, positions: NDArray[np.int64], share: int = 2) -> float:
+        """Mean PSNR (dB) over the head mattes of the frames at ``positions``, at 1 / ``share`` of the resolution."""
+        side = max(self.clip.resolution // share, 16)
+        camera = self.clip.camera.scaled(side, side)
         values = []
         for position in positions:
-            ours = self.picture(trainer, int(position), None, camera)
+            ours = self.picture(draw, int(position), camera)
             rgb, matte = (
-                cv2.resize(image, (half, half), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+                cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
                 for image in (self.clip.rgb(int(position)), self.clip.head(int(position)))
             )
             prediction, truth = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in (ours, rgb))
@@ -104,30 +102,22 @@ class Gauge:
         found = [min(value, MOST) for value in values if not math.isnan(value)]
         return float(np.mean(found)) if found else math.nan
 
-    def picture(
-        self, trainer: Trainer, position: int, bitfield: Tensor | None = None, camera: Camera | None = None
-    ) -> Float:
+    def picture(self, draw: Draw, position: int, camera: Camera | None = None) -> Float:
         """[R, R, 3] the crop of frame ``position`` as the fit would show it, R pixels of the clip or of ``camera``."""
-        track, camera = self.clip.track, camera or self.clip.camera
-        with torch.no_grad():
-            table = trainer.tables.blend(trainer.coefficients[position : position + 1])[0]
-            rendered = trainer.field.image(
-                table,
-                torch.from_numpy(track.rotation[position]),
-                torch.from_numpy(track.translation[position]),
-                camera,
-                trainer.grid.dense if bitfield is None else bitfield,
-                None if trainer.warps is None else trainer.warps.of((position,)),
-            )
-        head = as_frame(rendered, camera)
-        behind = self.scene.window(self.scene.behind(self._motion(position)), camera.width)
+        camera = camera or self.clip.camera
+        head = draw(position, camera)
+        behind = self.behind(position, camera.width)
         return behind + head.alpha[..., None] * (head.rgb - behind)
 
-    def preview(self, trainer: Trainer, positions: NDArray[np.int64], path: Path) -> None:
+    def behind(self, position: int, resolution: int) -> Float:
+        """[R, R, 3] what is behind the head in the crop of frame ``position``: the plate and the moved torso."""
+        return self.scene.window(self.scene.behind(self._motion(position)), resolution)
+
+    def preview(self, draw: Draw, positions: NDArray[np.int64], path: Path) -> None:
         """A PNG at ``path``: the frames at ``positions`` above, the fit's pictures of them below."""
         columns = []
         for position in positions:
-            ours = (np.clip(self.picture(trainer, int(position)), 0, 1) * 255 + 0.5).astype(np.uint8)
+            ours = (np.clip(self.picture(draw, int(position)), 0, 1) * 255 + 0.5).astype(np.uint8)
             columns.append(np.concatenate([self.clip.rgb(int(position)), ours]))
         sheet = np.concatenate(columns, 1)
         with atomic(path) as temporary:

@@ -1,0 +1,1 @@
+"""Dynamic neural radiance fields of a head (Gafni et al. 2021)."""
