@@ -74,6 +74,8 @@ class Acting(ABC):
     """the same in seconds."""
     neutral: Drive | None = None
     camera: Camera | None = None
+    hurried: bool = False
+    """whether frames must not wait for each other."""
 
     def __init__(self, header: dict[str, Any], wishes: Wishes, rigged: bool) -> None:
         self.header, self.wishes, self.rigged = header, wishes, rigged
@@ -83,6 +85,14 @@ class Acting(ABC):
 
     def __exit__(self, *details: object) -> None:
         return None
+
+    def wrote(self, index: int) -> None:
+        """Called when the frame ``index`` has reached the viewer."""
+        return None
+
+    def figures(self) -> dict[str, Any]:
+        """What a summary tells of this driver beyond the usual."""
+        return {}
 
     @abstractmethod
     def drives(self) -> Iterator[tuple[int, Drive | None]]:
@@ -137,10 +147,13 @@ class Tracked(Acting):
         self.path, self.early = path, early
         self.begun: Track
         """what the neutral frame was looked for in; there once the driver is opened."""
+        self.count: int | None
+        """frames of the driver, where that is known."""
         self.rest: Drive
         """that neutral frame, in the driver's terms."""
         self.span: tuple[int, int | None] = (0, None)
         """rows of a block that are wanted."""
+        self._seen_torso: NDArray[np.float32] | None = None
 
     def __enter__(self) -> Tracked:
         with ExitStack() as stack:
@@ -197,9 +210,8 @@ class Tracked(Acting):
     def _prepare(self, begun: Track) -> None:
         import numpy as np
 
-        from avatarkit.methods.driving import named_like, neutral_drive, neutral_frame
+        from avatarkit.methods.driving import named_like, neutral_frame
         from avatarkit.methods.registry import Drive
-        from avatarkit.methods.steering import imitating
         from avatarkit.rendering.camera import Camera
 
         if not begun.valid.any():
@@ -208,9 +220,10 @@ class Tracked(Acting):
             )
         video = begun.meta["video"]
         self.fps, self.frames = self.wishes.fps or self.rate, self.count
-        if self.wishes.fps:
+        if self.wishes.fps and self.count is not None:
             self.frames = math.floor(self.count * self.wishes.fps / self.rate)
-        self.frames = min(self.frames, self.wishes.max_frames or self.frames)
+        if self.frames is not None:
+            self.frames = min(self.frames, self.wishes.max_frames or self.frames)
         self.first = int(begun.frame[self.span[0]])
         self.start = self.first / float(video["fps"])
         self.names = tuple(self.header["expression_names"])
@@ -221,15 +234,23 @@ class Tracked(Acting):
             # a driver of one frame has no change to take over
             transfer = "absolute" if own or self.count == 1 else "relative"
         self.transfer, self.begun = transfer, begun
-        self.rest = Drive.of(begun, neutral_frame(begun))
         self.camera = Camera(
             np.asarray(begun.intrinsics, np.float32), int(video["width"]), int(video["height"])
         )
+        self._rest_at(Drive.of(begun, neutral_frame(begun)))
+
+    def _rest_at(self, rest: Drive) -> None:
+        """Compare frames with the neutral frame ``rest`` from now on."""
+        from avatarkit.methods.driving import neutral_drive
+        from avatarkit.methods.steering import imitating
+
+        assert self.camera is not None
+        self.rest = rest
         if self.rigged:
-            self.neutral = self.rest
-            if transfer == "absolute":
+            self.neutral = rest
+            if self.transfer == "absolute":
                 own_rest = neutral_drive(self.header)
-                self.neutral = imitating(self.rest, own_rest, self.names, self.camera.intrinsics)
+                self.neutral = imitating(rest, own_rest, self.names, self.camera.intrinsics)
 
     def drives(self) -> Iterator[tuple[int, Drive | None]]:
         """See ``Acting``."""
@@ -237,27 +258,29 @@ class Tracked(Acting):
 
     def _drives(self) -> Iterator[tuple[int, Drive | None]]:
         """At the driver's own rate."""
+        for block in self._blocks:
+            yield from self._of_block(block)
+
+    def _of_block(self, block: Track) -> Iterator[tuple[int, Drive | None]]:
         from avatarkit.methods import driving
         from avatarkit.methods.registry import Drive
 
         assert self.camera is not None
         steering, k = self.wishes.steering, self.camera.intrinsics
-        torso: NDArray[np.float32] | None = None
-        for block in self._blocks:
-            track = driving.named_like(block, list(self.names))
-            rows = range(len(track))[slice(*self.span)]
-            steered: list[Drive | None] = []
-            for t in rows:
-                if not track.valid[t]:
-                    steered.append(None)
-                    continue
-                torso = self._torso(track, t, torso)
-                # avatars without a rig of their own let the torso follow the neck
-                drive = replace(Drive.of(track, t), torso=torso if self.rigged else None)
-                steered.append(steering.steered(drive, self.rest, self.names, k))
-            if not self.rigged:
-                steered = driving.retargeted(steered, self.rest, self.header, self.transfer)
-            yield from zip((int(block.frame[t]) for t in rows), steered, strict=True)
+        track = driving.named_like(block, list(self.names))
+        rows = range(len(track))[slice(*self.span)]
+        steered: list[Drive | None] = []
+        for t in rows:
+            if not track.valid[t]:
+                steered.append(None)
+                continue
+            self._seen_torso = self._torso(track, t, self._seen_torso)
+            # avatars without a rig of their own let the torso follow the neck
+            drive = replace(Drive.of(track, t), torso=self._seen_torso if self.rigged else None)
+            steered.append(steering.steered(drive, self.rest, self.names, k))
+        if not self.rigged:
+            steered = driving.retargeted(steered, self.rest, self.header, self.transfer)
+        yield from zip((int(block.frame[t]) for t in rows), steered, strict=True)
 
     def _torso(self, track: Track, t: int, last: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         """[2, 3] the torso's similarity from the neutral frame; where it is not seen the ``last`` one."""
@@ -319,6 +342,9 @@ def watched(path: Path, wishes: Wishes, rigged: bool) -> TrackStream:
     if most is not None:
         most = math.ceil(most * rate / (wishes.fps or rate))
     options = TrackOptions(start=wishes.start, end=wishes.end, max_frames=most, face=wishes.face)
-    # a rig follows the landmarks themselves; what coefficients decide needs them
-    coefficients = not rigged or not wishes.steering.idle or wishes.transfer == "absolute"
-    return TrackStream(path, options, wishes.live, coefficients, rigged)
+    return TrackStream(path, options, wishes.live, solved(wishes, rigged), rigged)
+
+
+def solved(wishes: Wishes, rigged: bool) -> bool:
+    """Whether coefficients are needed: a rig follows the landmarks themselves, but not what coefficients decide."""
+    return not rigged or not wishes.steering.idle or wishes.transfer == "absolute"

@@ -26,6 +26,13 @@ class Mouth(StrEnum):
     driver = "driver"
 
 
+class Stream(StrEnum):
+    """How frames go to standard output."""
+
+    raw = "raw"
+    y4m = "y4m"
+
+
 @console.run
 def command(
     inputs: Annotated[
@@ -76,6 +83,17 @@ def command(
     live_smoothing: Annotated[
         bool, typer.Option(help="Every frame two frames after the driver's, instead of a window later.")
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(help="Standard input as it happens: frames that come too quickly are dropped."),
+    ] = False,
+    input_size: Annotated[
+        str | None,
+        typer.Option(help="WIDTHxHEIGHT: standard input is raw rgb24 frames.", show_default=False),
+    ] = None,
+    stream: Annotated[
+        Stream, typer.Option(help="What standard output carries: raw rgb24 or y4m, which ffplay knows.")
+    ] = Stream.raw,
     side_by_side: Annotated[
         bool, typer.Option(help="The driver's video to the left; of a performance, the photo.")
     ] = False,
@@ -123,6 +141,9 @@ def command(
             end=end,
             mark=mark,
             live=live_smoothing,
+            newest=live,
+            input_size=input_size,
+            y4m=stream.value == "y4m",
             fps=fps,
             max_frames=max_frames,
             video=video,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from avatarkit.commands import casting, moving
+from avatarkit.commands.staging import SIZE, prepared
 from avatarkit.files.errors import NoFaceError, UsageError
 
 if TYPE_CHECKING:
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
 
     from avatarkit.commands.acting import Acting, Wishes
     from avatarkit.commands.early import Early
+    from avatarkit.files.feed import CaptureFeed, Feed
     from avatarkit.methods.registry import Drive
     from avatarkit.methods.stage import Stage
     from avatarkit.tracking.stream import TrackStream
 
     Image = NDArray[np.uint8]
-
-SIZE = 512
-"""Pixels of the longer side of what a photo becomes, where ``--size`` does not say."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,10 @@ class Job:
     end: float | None = None
     mark: bool = False
     live: bool = False
+    newest: bool = False
+    """whether standard input is watched as it happens."""
+    input_size: str | None = None
+    y4m: bool = False
     fps: float | None = None
     max_frames: int | None = None
     video: Path | None = None
@@ -84,8 +87,8 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
         output(casting.target(job.output, pair, alone), casting.stem(*pair), "reenact", _suffix(pair))
         for pair in cast.pairs
     ]
-    # the driver is followed in another thread than the one that draws
-    threads = job.threads or max(1, moving.cores() - 1)
+    # the driver is followed in another thread than the one that draws, unless it is live
+    threads = job.threads or max(1, moving.cores() - (not job.newest))
     set_threads(threads)
     cv2.setNumThreads(threads)
     from avatarkit.commands import acting
@@ -107,19 +110,23 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     stages: dict[Path, Stage] = {}
     told: dict[str, None] = {}
     with ExitStack() as stack:
+        feed = _feed(job, cast, targets[0].path is None, stack)
         # standard input can be read once, however many faces it moves
-        piped = stack.enter_context(spooled(None)) if casting.STANDARD in cast.drivers else None
+        waits = casting.STANDARD in cast.drivers and feed is None
+        piped = stack.enter_context(spooled(None)) if waits else None
         for pair, target in zip(cast.pairs, targets, strict=True):
             source, driver = pair
             making = time.perf_counter()
             path = piped if driver == casting.STANDARD and piped is not None else Path(driver or "")
             early = None
-            if source not in stages and driver is not None and not casting.is_avatar(source):
+            if source not in stages and driver is not None and not casting.is_avatar(source) and feed is None:
                 early = _early(driver, path, wishes, stack)
             if source not in stages:
                 stages = {source: prepared(job, source, quiet)}
             making = time.perf_counter() - making
-            summary = _reenact(job, stages[source], driver, path, wishes, target.path, began, quiet, early)
+            summary = _reenact(
+                job, stages[source], driver, path, wishes, target.path, began, quiet, early, feed
+            )
             summary |= {"photo_seconds": round(making, 3), "output": target.name}
             if target.chosen or not alone:
                 typer.echo(target.name, err=json)
@@ -132,6 +139,28 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     if json:
         console.emit_json(joined, targets[0].stdout_free)
     return joined
+
+
+def _feed(job: Job, cast: casting.Cast, at_once: bool, stack: ExitStack) -> Feed | CaptureFeed | None:
+    """Standard input as a stream, read from now on; None where no driver is one.
+
+    Raises UsageError for options that only a stream has.
+    """
+    from avatarkit.commands import live
+
+    streaming = job.newest or job.input_size is not None
+    if casting.STANDARD not in cast.drivers:
+        if streaming:
+            raise UsageError("--live and --input-size are for a driver on standard input: name it -")
+        return None
+    if len(cast.pairs) > 1 or ((job.side_by_side or job.mouth == "driver") and not streaming):
+        if streaming:
+            raise UsageError("--live and --input-size move one face: name one")
+        return None
+    feed = live.fed(job.input_size, job.fps, job.newest, at_once)
+    if feed is not None:
+        stack.enter_context(feed)
+    return feed
 
 
 def _early(driver: str, path: Path, wishes: Wishes, stack: ExitStack) -> Early[TrackStream] | None:
@@ -176,46 +205,6 @@ def _joined(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def prepared(job: Job, source: Path, quiet: bool) -> Stage:
-    """The stage of an avatar file, or of a photo that is tracked, matted and prepared here.
-
-    Raises NoFaceError where the photo shows no person.
-    """
-    from avatarkit.commands import console
-    from avatarkit.methods.stage import Stage
-
-    if casting.is_avatar(source):
-        if job.mouth != "photo":
-            raise UsageError(f"--mouth {job.mouth}: {source} is an avatar already; give the photo")
-        stage = Stage.load(source, job.device)
-        return _before(stage, job.background)
-    from avatarkit.methods import registry
-    from avatarkit.methods.photo import config
-    from avatarkit.segmentation.pipeline import SegmentOptions, segment
-    from avatarkit.tracking import TrackOptions, track
-
-    with console.progress("preparing the photo", None, quiet) as bar:
-        try:
-            found = track(source, TrackOptions(face=job.face, refine=False))
-        except NoFaceError as error:
-            raise NoFaceError(f"{source}: no person's face was found in the photo: give another") from error
-        found = segment(found, source, SegmentOptions(parts=False))
-        width, height = (int(found.meta["video"][key]) for key in ("width", "height"))
-        longest = job.size or SIZE
-        if job.crop == "head":  # the crop is to have that many pixels
-            longest = round(longest * max(width, height) / max(int(found.crop[2]), 1))
-        chosen = config.make(size=min(max(longest, 64), 4096), mouth=job.mouth)
-        avatar = registry.get("photo").fit(registry.Subject(found, source), chosen, bar)
-    return _before(Stage.of(avatar, {}), job.background)
-
-
-def _before(stage: Stage, background: str) -> Stage:
-    """The stage before another background: keep, white, blur, or a picture."""
-    from avatarkit.rendering.backgrounds import behind
-
-    return stage if background == "keep" else stage.before(lambda plate: behind(background, plate))
-
-
 def _reenact(
     job: Job,
     stage: Stage,
@@ -226,30 +215,38 @@ def _reenact(
     began: float,
     quiet: bool,
     early: Early[TrackStream] | None = None,
+    feed: Feed | CaptureFeed | None = None,
 ) -> dict[str, Any]:
-    """One result; returns its summary. ``early``: the driver, if it is being watched already."""
-    from avatarkit.commands import acting, console
+    """One result; returns its summary. ``early``: the driver, if it is being watched already; ``feed``: a stream."""
+    from avatarkit.commands import acting, console, live
     from avatarkit.files.sinks import holds_one_frame, open_sink
 
     if driver is None:
         return _still(job, stage, wishes, target, began)
-    actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged, early)
+    if feed is None:
+        actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged, early)
+    else:
+        actor = live.actor(feed, stage.avatar.header, wishes, stage.rigged)
     with actor:
         if holds_one_frame(target) and actor.frames != 1:
             raise UsageError(f"{target}: a driver needs .mp4, or %05d in a picture's name")
         stage = stage.begun(actor.neutral, actor.camera)
         counts = {"held": 0}
         images = _images(job, stage, actor, counts)
-        image, drawing = next(images)
+        image, drawing, number = next(images)
         height, width = image.shape[:2]
         sound = actor.video if job.audio and moving.has_sound(actor.video) else None
-        sink = open_sink(target, width, height, actor.fps, sound, actor.start)
+        sink = open_sink(target, width, height, actor.fps, sound, actor.start, job.y4m)
         ready, count = time.perf_counter() - began, 1
         with sink as out, console.progress("reenacting", actor.frames, quiet) as bar:
             out.write(image)
+            actor.wrote(number)
             bar.advance()
-            for image, seconds in images:
-                out.write(image)
+            for image, seconds, index in images:
+                for _ in range(_times(actor, target, index - number)):
+                    out.write(image)
+                actor.wrote(index)
+                number = index
                 drawing += seconds
                 count += 1
                 bar.advance()
@@ -259,7 +256,14 @@ def _reenact(
             f"{counts['held']} of {count} driver frames hold no usable face: the last good pose is held there"
         )
         console.note(told, quiet)
-    return _summary(count, (width, height), drawing, total, ready, counts["held"])
+    if actor.figures().get("torn"):
+        console.note("standard input broke off within a frame: what came before it is done", quiet)
+    return _summary(count, (width, height), drawing, total, ready, counts["held"]) | actor.figures()
+
+
+def _times(actor: Acting, target: Path | None, passed: int) -> int:
+    """How often a frame is written: in a file, whose frames are equally long, also for those that were dropped."""
+    return passed if actor.hurried and target is not None else 1
 
 
 def _summary(
@@ -297,8 +301,10 @@ def _view(job: Job, stage: Stage) -> tuple[int | None, str]:
     return None, "frame"
 
 
-def _images(job: Job, stage: Stage, actor: Acting, counts: dict[str, int]) -> Iterator[tuple[Image, float]]:
-    """Each finished frame with the seconds its drawing took; the driver is followed a little ahead."""
+def _images(
+    job: Job, stage: Stage, actor: Acting, counts: dict[str, int]
+) -> Iterator[tuple[Image, float, int]]:
+    """Each finished frame, the seconds its drawing took, and its number; the driver is followed a little ahead."""
     from dataclasses import replace
 
     from avatarkit.data.ahead import ahead
@@ -308,18 +314,22 @@ def _images(job: Job, stage: Stage, actor: Acting, counts: dict[str, int]) -> It
     beside = _watched(job, stage, actor) if job.side_by_side else None
     inside = _watched(job, stage, actor) if job.mouth == "driver" else None
     waiting: list[int] = []
-    for index, drive in ahead(actor.drives(), 1 if job.live else 24):
+    begun = actor.neutral
+    for index, drive in actor.drives() if actor.hurried else ahead(actor.drives(), 1 if job.live else 24):
         counts["held"] += drive is None
         if drive is not None:
             last = drive if inside is None else replace(drive, picture=inside(index))
         if last is None:  # before the first face: its frame is drawn for the ones waiting, too
             waiting.append(index)
             continue
+        if actor.neutral is not begun:  # a live driver is known better now
+            begun = actor.neutral
+            stage = stage.begun(begun, actor.camera)
         began = time.perf_counter()
         image = _finished(job, stage.frame(last, *view))
         seconds = time.perf_counter() - began
         for number in (*waiting, index):
-            yield (image if beside is None else moving.beside(beside(number), image)), seconds
+            yield (image if beside is None else moving.beside(beside(number), image)), seconds, number
         waiting = []
     if last is None:
         raise NoFaceError("the driver holds no usable face: give a clip in which the face can be seen")

@@ -116,21 +116,48 @@ def _capture(path: Path, rows: Iterable[tuple[int, float, bool, dict[int, float]
     return FaceCapture(np.array(time) - time[0], np.array(valid), table, present)
 
 
-def _rows_of_csv(path: Path, file: TextIO) -> Iterator[tuple[int, float, bool, dict[int, float]]]:
-    reader = csv.reader(file)
+def streamed(file: Iterable[str], comma: bool, name: str) -> Iterator[FaceCapture]:
+    """Lines of a capture that is still being written, each as a capture of one frame.
+
+    ``comma``: CSV, else JSON lines; ``name`` is what messages call it. Raises AvatarkitError naming the line that
+    cannot be read.
+    """
+    path = Path(name)
+    if not comma:
+        rows = _rows_of_json(path, file)
+    else:
+        rows = ((line, 0.0, good, _numbers(path, line, cells)) for line, _, good, cells in _cells(path, file))
+    for line, second, good, entries in rows:
+        if good:
+            yield _capture(path, [(line, second, good, entries)])
+        else:
+            yield FaceCapture(np.zeros(1), np.zeros(1, bool), np.zeros((1, len(COLUMNS))))
+
+
+def _cells(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, str, bool, dict[int, str]]]:
+    """Line number, timecode, whether there is a face, and the known cells of the rows of a CSV."""
+    reader = csv.reader(lines)
     header = [name.strip().lower() for name in next(reader, [])]
     if "timecode" not in header:
         raise AvatarkitError(f"{path} has no column Timecode: give a CSV of Live Link Face")
     places = {at: _SPELLED[name] for at, name in enumerate(header) if name in _SPELLED}
     at_time = header.index("timecode")
     at_count = header.index("blendshapecount") if "blendshapecount" in header else None
-    lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    codes = [_timecode(path, line, row[at_time] if at_time < len(row) else "") for line, row in lines]
-    base = _base(max((code[1] for code in codes), default=0.0))
-    for (line, row), (second, part) in zip(lines, codes, strict=True):
+    for row in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        code = row[at_time] if at_time < len(row) else ""
         cells = {place: row[at].strip() for at, place in places.items() if at < len(row) and row[at].strip()}
         lost = at_count is not None and at_count < len(row) and row[at_count].strip() in ("0", "")
-        yield line, second + part / base, not lost and bool(cells), _numbers(path, line, cells)
+        yield reader.line_num, code, not lost and bool(cells), cells
+
+
+def _rows_of_csv(path: Path, file: TextIO) -> Iterator[tuple[int, float, bool, dict[int, float]]]:
+    rows = list(_cells(path, file))
+    codes = [_timecode(path, line, code) for line, code, _, _ in rows]
+    base = _base(max((code[1] for code in codes), default=0.0))
+    for (line, _, good, cells), (second, part) in zip(rows, codes, strict=True):
+        yield line, second + part / base, good, _numbers(path, line, cells)
 
 
 def _timecode(path: Path, line: int, text: str) -> tuple[int, float]:
@@ -147,7 +174,7 @@ def _base(most: float) -> int:
     return next((rate for rate in (24, 25, 30, 48, 50, 60, 120, 240) if most < rate), math.ceil(most) + 1)
 
 
-def _rows_of_json(path: Path, file: TextIO) -> Iterator[tuple[int, float, bool, dict[int, float]]]:
+def _rows_of_json(path: Path, file: Iterable[str]) -> Iterator[tuple[int, float, bool, dict[int, float]]]:
     for line, text in enumerate(file, 1):
         if not text.strip():
             continue

@@ -27,8 +27,9 @@ STANDARDS = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601"}
 class VideoInfo:
     """A clip as every room sees it: upright, square pixels, constant frame rate.
 
-    ``kind`` is "video", "folder" or "photo". ``frames`` is exact for constant-rate videos and folders, and
-    the resampled number (to +-1) for a variable-rate video. ``notes`` are lines a user should read once.
+    ``kind`` is "video", "folder", "photo" or "stream" (standard input, see ``feed``).
+    ``frames`` is exact for constant-rate videos and folders, and the resampled number (to +-1) for a variable-rate
+    video. ``notes`` are lines a user should read once.
     """
 
     path: Path
@@ -57,7 +58,9 @@ class VideoInfo:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the file's bytes; of a folder: of its images' names and bytes."""
+        """Hash of the file's bytes; of a folder: of its images' names and bytes; empty for a stream."""
+        if self.kind == "stream":
+            return ""
         digest = hashlib.sha256()
         if self.kind == "folder":
             for image in images.listed(self.path):

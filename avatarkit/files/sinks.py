@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -33,12 +34,36 @@ class _Raw(AbstractContextManager["_Raw"]):
 
     def write(self, frame: Image) -> None:
         sys.stdout.buffer.write(np.ascontiguousarray(frame).data)
+        sys.stdout.buffer.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
             sys.stdout.buffer.flush()
+
+
+class _Y4m(_Raw):
+    """The same as YUV4MPEG2 (4:4:4, BT.601), which says what it is: ``ffplay -`` needs no options."""
+
+    MATRIX = np.array(
+        [[65.481, 128.553, 24.966, 16], [-37.797, -74.203, 112.0, 128], [112.0, -93.786, -18.214, 128]]
+    ) / [[255, 255, 255, 1]]  # fmt: skip
+
+    def __init__(self, width: int, height: int, fps: float) -> None:
+        rate = Fraction(fps).limit_denominator(1001)
+        header = f"YUV4MPEG2 W{width} H{height} F{rate.numerator}:{rate.denominator} Ip A1:1 C444\n"
+        self._header = header.encode()
+
+    def write(self, frame: Image) -> None:
+        import cv2
+
+        out = sys.stdout.buffer
+        out.write(self._header + b"FRAME\n")
+        self._header = b""
+        for plane in cv2.split(cv2.transform(frame, self.MATRIX)):
+            out.write(np.ascontiguousarray(plane).data)
+        out.flush()
 
 
 class _Pictures(AbstractContextManager["_Pictures"]):
@@ -72,10 +97,14 @@ def open_sink(
     fps: float,
     audio_from: Path | None = None,
     audio_start: float = 0.0,
+    y4m: bool = False,
 ) -> AbstractContextManager[Sink]:
-    """The sink a name asks for; None is raw standard output. Raises UsageError for unknown kinds of file."""
+    """The sink a name asks for; None is standard output, raw or as ``y4m``.
+
+    Raises UsageError for unknown kinds of file.
+    """
     if path is None:
-        return _Raw()
+        return _Y4m(width, height, fps) if y4m else _Raw()
     suffix = path.suffix.lower()
     if suffix in PICTURES:
         try:

@@ -265,6 +265,19 @@ def _relative(
     )
 
 
+def between(first: Drive, second: Drive, share: float) -> Drive:
+    """``share`` of the way from one drive of a person to another; what either lacks is the second's."""
+    turn = Rotation.from_matrix(second.rotation) * Rotation.from_matrix(first.rotation).inv()
+    rotation = Rotation.from_rotvec(share * turn.as_rotvec()).as_matrix() @ first.rotation
+
+    def mixed(name: str) -> Any:
+        one, other = getattr(first, name), getattr(second, name)
+        return other if one is None or other is None else (one + share * (other - one)).astype(np.float32)
+
+    names = ("translation", "expression", "neck", "jaw", "eyes", "landmarks", "torso")
+    return replace(second, rotation=rotation.astype(np.float32), **{name: mixed(name) for name in names})
+
+
 def named_like(track: Track, names: list[str]) -> Track:
     """The track with its coefficients in the order of ``names``; those it lacks are zero."""
     if tuple(names) == tuple(track.expression_names):

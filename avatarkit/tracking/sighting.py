@@ -15,6 +15,9 @@ from avatarkit.tracking.torso import TorsoFollower
 
 Float = NDArray[np.float32]
 
+AHEAD = 4
+"""Frames decoded while one is looked at."""
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -50,8 +53,9 @@ def sights(
     face: str = "largest",
     torso: TorsoFollower | None = None,
     keep: Callable[[Image, Float], None] | None = None,
+    depth: int = AHEAD,
 ) -> Iterator[Sight]:
-    """See one person in ``frames``, a few of which are decoded ahead; nothing is kept.
+    """See one person in ``frames``, ``depth`` of which are decoded ahead; nothing is kept.
 
     ``open_detector(most)`` opens a detector for up to ``most`` faces: several are looked for only when
     ``count_faces`` has seen more than one person, since every further face costs. ``torso`` follows it, if given;
@@ -63,7 +67,7 @@ def sights(
     detector = open_detector(MOST_FACES if many else 1)
     found_before = False
     try:
-        for row, (index, image) in enumerate(ahead(frames)):
+        for row, (index, image) in enumerate(ahead(frames, depth) if depth else frames):
             cut = cutter.cut(image)
             if cut:
                 detector.reset()

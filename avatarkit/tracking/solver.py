@@ -223,8 +223,12 @@ def _chunks(count: int) -> list[slice]:
 
 def _mapped(work: Callable[[slice], Result], count: int) -> Iterator[Result]:
     """``work`` on every chunk, two at a time, results in order: the same bits whatever the timing."""
+    chunks = _chunks(count)
+    if len(chunks) == 1:
+        yield work(chunks[0])
+        return
     with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(work, _chunks(count))
+        yield from pool.map(work, chunks)
 
 
 def alternate(
@@ -236,9 +240,11 @@ def alternate(
     sigma: float,
     pose_steps: int = 1,
     sweeps: int = 8,
+    before: Float | None = None,
 ) -> tuple[Motion, tuple[Float, Float]]:
     """One alternation over all frames: pose with the current expression, then expression with the new pose.
 
+    ``before`` [E] are the coefficients of the frame before the first one, where there is one that it continues.
     How the irises turn lids is known only roughly: eyeLook coefficients are pulled to the gaze, not set by it.
     Also returns the sums of A^T W A [6, P] and A^T W r [P, 3] that are left for the identity.
     """
@@ -246,6 +252,8 @@ def alternate(
     padded = np.concatenate([expression[:1], expression, expression[-1:]])
     linked = np.concatenate([seen.linked, [False]]).astype(np.float32)
     linked[0] = 0.0
+    if before is not None:
+        padded[0], linked[0] = before, 1.0
 
     looking = _looking(basis, seen, motion)
 

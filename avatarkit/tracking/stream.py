@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from avatarkit import __version__, heads
 from avatarkit.files import video
 from avatarkit.files.errors import NoFaceError
+from avatarkit.files.feed import Feed
 from avatarkit.files.track import FORMAT_VERSION, Track
 from avatarkit.heads.landmarks import COUNT
 from avatarkit.tracking import gaze, mandible, pose, solver, tracker
@@ -28,7 +29,7 @@ from avatarkit.tracking.coefficients import Products
 from avatarkit.tracking.crop import head_crop
 from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, open_detector
 from avatarkit.tracking.options import FOCAL, TrackOptions
-from avatarkit.tracking.sighting import Sight, sights
+from avatarkit.tracking.sighting import AHEAD, Sight, sights
 from avatarkit.tracking.solver import Motion, Observations, Settings
 from avatarkit.tracking.steadying import steadied
 from avatarkit.tracking.torso import SMOOTH, TorsoFollower
@@ -41,6 +42,8 @@ CALIBRATION = 96
 LEARNED = 32
 """Of these, frames from which the person is learned."""
 LIVE_DELAY = 2
+LEARNT = ("_head", "_person", "_products", "_jaws", "_middle", "_template", "_upright", "calibration")
+"""Attributes of a stream that hold what was learned of the person."""
 POSE_ONLY_ERROR = 9.0
 """``tracker.LARGEST_ERROR`` where expressions are not solved for and stay in the error."""
 
@@ -74,14 +77,15 @@ class TrackStream:
 
     def __init__(
         self,
-        source: Path,
+        source: Path | Feed,
         options: TrackOptions | None = None,
         live: bool = False,
         coefficients: bool = True,
         torso: bool = False,
     ) -> None:
         self.options = options or TrackOptions()
-        self.info = video.probe(source)
+        self._feed = source if isinstance(source, Feed) else None
+        self.info = source.info if isinstance(source, Feed) else video.probe(source)
         self.live, self.coefficients, self.pace = live, coefficients, Pace.of(live)
         self.settings = Settings.of(self.options.smooth, self.options.refine and coefficients and not live)
         focal = self.options.focal or FOCAL * self.info.width
@@ -111,11 +115,16 @@ class TrackStream:
     def _opened(self) -> Generator[Sight, None, None]:
         options, info = self.options, self.info
         start = round(options.start * info.fps)
-        end = None if options.end is None else min(round(options.end * info.fps), info.frames)
+        end = None if options.end is None else round(options.end * info.fps)
+        if end is not None and self._feed is None:
+            end = min(end, info.frames)
         size = None
         if self._shrink < 1.0:
             size = (round(info.width * self._shrink), round(info.height * self._shrink))
-        frames = video.read_frames(info.path, start, end, options.fps, size)
+        if self._feed is not None:
+            frames = self._feed.frames(start, end, size)
+        else:
+            frames = video.read_frames(info.path, start, end, options.fps, size)
 
         def opened(most: int) -> LandmarkDetector:
             return open_detector(options.detector, options.landmarker, most)
@@ -124,7 +133,12 @@ class TrackStream:
         if size is not None:
             grow = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
         seen = sights(
-            islice(frames, options.max_frames), opened, self._counter.count, options.face, self._torso
+            islice(frames, options.max_frames),
+            opened,
+            self._counter.count,
+            options.face,
+            self._torso,
+            depth=AHEAD if self._feed is None else 0,
         )
         try:
             for sight in seen:
