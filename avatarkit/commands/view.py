@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from avatarkit.viewing.session import Clip
 
 
+PERFORMED_FPS = 30.0
+"""Frames a second of the built-in performances."""
+
+
 @console.run
 def command(
     avatar: Annotated[Path, typer.Argument(help="Avatar (*.safetensors).", show_default=False)],
@@ -76,7 +80,8 @@ def _clip(stage: Stage, driver: str, transfer: str, max_frames: int | None, quie
     path = Path(driver)
     if not path.exists() and driver not in moving.PERFORMANCES:
         raise AvatarkitError(f"{driver}: no such file, and no performance ({', '.join(moving.PERFORMANCES)})")
-    wishes = acting.Wishes(transfer, Steering(), max_frames=max_frames)
+    fps = None if path.exists() else PERFORMED_FPS
+    wishes = acting.Wishes(transfer, Steering(), fps=fps, max_frames=max_frames)
     actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged)
     with actor, console.progress(f"following {path.name}", actor.frames, quiet) as bar:
         drives, last, waiting, lost = [], None, 0, 0

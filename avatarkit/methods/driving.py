@@ -124,7 +124,8 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
 def neutral_drive(header: dict[str, Any]) -> Drive:
     """The avatar's own rest: the drive of its training clip's neutral frame."""
     neutral = header["reference"]["neutral"]
-    return Drive(**{key: np.asarray(neutral[key], np.float32) for key in neutral})
+    values: dict[str, Any] = {key: np.asarray(neutral[key], np.float32) for key in neutral}
+    return Drive(**values)
 
 
 def soft_clamp(

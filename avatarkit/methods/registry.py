@@ -57,6 +57,8 @@ class Drive:
     """[L, 3] the driver's landmarks in pixels."""
     torso: Float | None = None
     """[2, 3] image-plane similarity from the neutral frame."""
+    torso_confidence: float = 1.0
+    """how far ``torso`` is to be believed; 0: nothing was followed, it is a guess from the neck."""
     picture: NDArray[Any] | None = None
     """[H, W, 3] uint8 the driver's frame, for methods that look at it."""
 
@@ -77,6 +79,7 @@ class Drive:
             extra=row(track.extra),
             landmarks=track.landmarks[t],
             torso=row(track.torso),
+            torso_confidence=1.0 if track.torso_confidence is None else float(track.torso_confidence[t]),
         )
 
 

@@ -156,9 +156,12 @@ class Stage:
     def _from_elsewhere(self, drive: Drive, viewpoint: Viewpoint) -> Image:
         rotation, translation = viewpoint.pose(drive.rotation, drive.translation)
         seen = replace(drive, rotation=rotation, translation=translation)
-        head = self.avatar.render(seen, viewpoint.camera)
         depth = float(neutral_drive(self.avatar.header).translation[2])
         behind = viewpoint.behind(self.scene, self.camera, self._torso_motion(drive), depth)
+        if hasattr(self.avatar, "over"):
+            painter: Callable[[Drive, Camera, Image], Image] = self.avatar.over
+            return painter(seen, viewpoint.camera, np.ascontiguousarray(behind * 255 + 0.5, np.uint8))
+        head = self.avatar.render(seen, viewpoint.camera)
         image = behind + head.alpha[..., None] * (head.rgb - behind)
         return (image * 255 + 0.5).astype(np.uint8)
 

@@ -143,6 +143,10 @@ class Session:
                 return _zoomed(stage.frame(drive, view.size, "frame" if view.whole else "crop"), view)
             if view.whole and not any(view.orbit) and view.zoom == 1.0:
                 return stage.frame(drive, None, "frame")
+            if (
+                not (view.whole or any(view.orbit)) and view.zoom == 1.0
+            ):  # the clip's own camera is the quickest
+                return stage.frame(drive, view.size, "crop")
             return stage.seen_from(self._camera(view)).frame(drive)
 
     def _camera(self, view: View) -> Viewpoint:

@@ -24,6 +24,8 @@ DILATION = 0.3
 TURN_UNIT = 10.0
 """Radians a meter: corrections learn turns and movements at rates this far apart."""
 
+UNSURE = 0.2
+"""Confidence up to which a tracked torso is not believed."""
 RIDGE = 0.02
 """Weight that keeps the torso from following small motions of the head."""
 
@@ -71,11 +73,13 @@ class Puppet:
     def torso(self, drive: Drive, coefficients: Float) -> Float:
         """[3, 4] motion of the torso in camera space from its rest.
 
-        The clip's own track tells it in its picture; anybody else's torso follows the head as the clip's did.
+        The clip's own track tells it in its picture where it could be followed; otherwise, and for anybody else, the
+        torso follows the head as it did in the clip.
         """
         if self.torso_map.shape[1] == 0:
             return np.eye(3, 4, dtype=np.float32)
-        if drive.torso is not None and np.isfinite(drive.torso).all():
+        sure = drive.torso is not None and drive.torso_confidence > UNSURE
+        if drive.torso is not None and sure and np.isfinite(drive.torso).all():
             plane = _compose(drive.torso, _inverse(self.torso_rest))
         else:
             a, b, x, y = self.torso_map @ np.append(coefficients[self.drivers.posing], 1)

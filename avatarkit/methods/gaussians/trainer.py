@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -18,7 +18,7 @@ from avatarkit.methods.gaussians.config import Config
 from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.footage import Footage
 from avatarkit.methods.gaussians.planting import plant
-from avatarkit.methods.gaussians.puppet import TURN_UNIT, Pose, Puppet, torso_model
+from avatarkit.methods.gaussians.puppet import TURN_UNIT, UNSURE, Pose, Puppet, torso_model
 from avatarkit.methods.gaussians.rig import NECK_STEPS, Rig
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import BLENDED, CHANNELS, LearnOptions, carry, learn
@@ -33,8 +33,6 @@ RATES = (4e-5,) * 3 + (0.04,) + (0.008,) * 3 + (0.004,) * 4 + (0.012,) * 3
 CORRECTION_RATE = 2e-5
 """Of the corrections of cranium and torso, meters."""
 BETAS, EPSILON = (0.9, 0.99), 1e-15
-UNSURE = 0.2
-"""Confidence below which a tracked torso is not believed."""
 _UNIT = np.arange(256, dtype=np.float32) / 255
 WARM_UP = 30
 """Steps over which the rates rise."""
@@ -125,7 +123,7 @@ class Trainer:
         """The frame's own pose, worked out once."""
         found = self.poses.get(position)
         if found is None:
-            found = self.poses[position] = self.puppet.pose(_drive(self.clip.track, position))
+            found = self.poses[position] = self.puppet.pose(Drive.of(self.clip.track, position))
         return found
 
     def gaussians(self, pose: Pose) -> Tensor:
@@ -250,12 +248,6 @@ class Trainer:
 def _confidence(track: Track) -> Float:
     """[T] of the tracked torso."""
     return np.ones(len(track), np.float32) if track.torso_confidence is None else track.torso_confidence
-
-
-def _drive(track: Track, position: int) -> Drive:
-    """The frame's drive, without a torso that was not tracked well."""
-    drive = Drive.of(track, position)
-    return drive if _confidence(track)[position] > UNSURE else replace(drive, torso=None)
 
 
 def _resized(image: NDArray[Any], size: int) -> NDArray[Any]:

@@ -170,10 +170,10 @@ def test_the_tracked_torso_moves_in_its_picture(
     before, after = (k @ p / p[2] for p in (point, moved))
     undone = before[:2] - rest[:, 2]
     np.testing.assert_allclose(after[:2], turn[:, :2] @ undone + turn[:, 2], atol=1e-3)
-    untracked = replace(drive, torso=None)
-    assert (
-        puppet.torso(untracked, drivers.coefficients(drive, rig.posed(drive.expression), rig)) == STILL
-    ).all()
+    for untracked in (replace(drive, torso=None), replace(drive, torso_confidence=0.0)):
+        assert (
+            puppet.torso(untracked, drivers.coefficients(drive, rig.posed(drive.expression), rig)) == STILL
+        ).all()
 
 
 def test_the_torso_follows_the_head_as_the_clip_showed(person: tuple[Track, Path]) -> None:
