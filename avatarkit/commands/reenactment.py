@@ -87,8 +87,8 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
         output(casting.target(job.output, pair, alone), casting.stem(*pair), "reenact", _suffix(pair))
         for pair in cast.pairs
     ]
-    # the driver is followed in another thread than the one that draws, unless it is live
-    threads = job.threads or max(1, moving.cores() - (not job.newest))
+    # the driver is followed in another thread than the one that draws; a live one by another program's
+    threads = job.threads or max(1, moving.cores() - 1)
     set_threads(threads)
     cv2.setNumThreads(threads)
     from avatarkit.commands import acting
