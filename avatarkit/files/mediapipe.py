@@ -1,4 +1,4 @@
-"""Loading mediapipe: quietly, and without the plotting library that only its drawing helpers would use (half a second).
+"""Loading mediapipe: quietly, and without what only its drawing helpers and its Tasks would use (half a second).
 
 Everything here may be called by several threads at once.
 """
@@ -22,21 +22,43 @@ _heard: int | None = None
 def solution(name: str) -> ModuleType:
     """The module ``mediapipe.python.solutions.<name>``.
 
-    While mediapipe is imported for the first time, empty modules stand in for ``matplotlib`` and its ``pyplot``
-    (unless it is there already); afterwards ``import matplotlib`` gives the library itself to everybody else.
+    While mediapipe is imported for the first time, empty modules stand in for ``matplotlib`` and its ``pyplot`` and
+    for mediapipe's own Tasks, as far as they are not there already; afterwards importing them gives everybody else
+    the real ones.
     """
     with _lock:
-        if "mediapipe" not in sys.modules and "matplotlib" not in sys.modules:
-            package, plots = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
-            package.pyplot = plots  # type: ignore[attr-defined]
-            sys.modules[package.__name__], sys.modules[plots.__name__] = package, plots
+        if "mediapipe" not in sys.modules:
+            stood = []
+            for package, part in (("matplotlib", "pyplot"), ("mediapipe.tasks", "python")):
+                if package not in sys.modules:
+                    stood += _stand_in(package, part)
             try:
-                import_module("mediapipe")
+                mediapipe = import_module("mediapipe")
             finally:
-                for module in (package, plots):
+                for module in stood:
                     if sys.modules.get(module.__name__) is module:
                         del sys.modules[module.__name__]
+            if getattr(mediapipe, "tasks", None) in stood:
+                del mediapipe.tasks
+                mediapipe.__getattr__ = _asked_for  # type: ignore[method-assign]
         return import_module(f"mediapipe.python.solutions.{name}")
+
+
+def _stand_in(package: str, part: str) -> list[ModuleType]:
+    """Empty modules under the names ``package`` and ``package.part``."""
+    whole, inner = ModuleType(package), ModuleType(f"{package}.{part}")
+    setattr(whole, part, inner)
+    sys.modules[whole.__name__], sys.modules[inner.__name__] = whole, inner
+    return [whole, inner]
+
+
+def _asked_for(name: str) -> ModuleType:
+    """``mediapipe.tasks`` for those who ask for it after all."""
+    if name != "tasks":
+        raise AttributeError(f"module 'mediapipe' has no attribute '{name}'")
+    tasks = import_module("mediapipe.tasks.python")
+    sys.modules["mediapipe"].tasks = tasks  # type: ignore[attr-defined]
+    return tasks
 
 
 @contextlib.contextmanager

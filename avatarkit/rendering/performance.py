@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from avatarkit.files.errors import UsageError
@@ -107,6 +106,8 @@ class Score:
     def keys(self, *keys: tuple[float, float]) -> Curve:
         """A curve [T] through (second, value) pairs: monotone between them, constant outside."""
         at, value = (np.array(column) for column in zip(*keys, strict=True))
+        from scipy.interpolate import PchipInterpolator  # a fifth of a second that only performances need
+
         curve: Curve = PchipInterpolator(at, value)(np.clip(self.time, at[0], at[-1]))
         return curve
 

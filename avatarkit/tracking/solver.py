@@ -112,9 +112,9 @@ def fit_person(
     prior = prior_of(template, settings)
     basis, motion = template, first_motion(template, seen)
     share = 0.5 if settings.refine else 1.0
+    products = Products(basis.shapes)
     for step in range(settings.rounds):
         sigma = max(settings.sigma, WIDE * 0.5**step)
-        products = Products(basis.shapes)
         motion, _ = alternate(basis, products, seen, motion, prior, sigma)
         basis, motion = _identity(basis, template, products, seen, motion, prior, sigma)
         report(share * (step + 1) / settings.rounds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 
@@ -175,7 +176,7 @@ class TrackStream:
             raise NoFaceError(
                 f"{info.path}: what was found is no human face: give a clip that shows a person's"
             )
-        self._head, self._person, self._products = head, person, Products(person.shapes)
+        self._head, self._person = head, person
         self._jaws = mandible.jaw_rotations(head, np.eye(len(person.names), dtype=np.float32))
         neutral = head.vertices + head.extended(person.neutral - template.neutral)
         self._middle = head.joints_of(neutral)[2:4].mean(0)
@@ -244,6 +245,10 @@ class TrackStream:
             return self._solved_fully(seen)
         observed = self._observed(seen)
         return self._smoothed(observed, solver.first_motion(self._person, observed))
+
+    @cached_property
+    def _products(self) -> Products:
+        return Products(self._person.shapes)
 
     def _followed(self, seen: list[Sight]) -> Motion:
         """The same for a window of which all but the last frames were solved a moment ago."""

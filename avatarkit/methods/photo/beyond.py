@@ -17,13 +17,14 @@ GAP = 0.05
 
 
 def added(
-    texture: Image, triangles: Index, points: Array, face: Array
+    texture: Image, triangles: Index, points: Array, face: Array, needed: NDArray[np.bool_]
 ) -> tuple[Image, Index, Array, NDArray[np.int64]]:
     """The sheet of a photo with what lies beyond its border.
 
     ``texture`` [H, W, 4] premultiplied; ``triangles`` [F, 3] of ``points`` [N, 2] in pixels, with lines along the
-    border; ``face`` [468, 2] its landmarks. Returns the texture with the continued picture below, the triangles,
-    the places [N + K, 2] they have in it, and the [K] points that lie in it twice: on the border and beyond.
+    border; ``face`` [468, 2] its landmarks; ``needed`` [H, W] pixels that the sheet must cover. Returns the texture
+    with the continued picture below, the triangles, the places [N + K, 2] they have in it, and the [K] points that
+    lie in it twice: on the border and beyond.
     """
     height, width = texture.shape[:2]
     reach = int(np.ceil(max(-points.min(), (points.max(0) - (width, height)).max(), 1))) + 1
@@ -36,11 +37,13 @@ def added(
     middle = points[triangles].mean(1)
     outside = ((middle < 0) | (middle > (width, height))).any(1)
     kept = np.ones(len(triangles), bool)
-    # Where nobody is beyond the border there is no sheet: a seam in it would soften the background.
+    # Where nobody is there is no sheet: a seam in it would soften the background, and drawing it takes time.
+    shown = more[..., 3] > 0
+    shown[reach : reach + height, reach : reach + width] |= needed
     around = (points[triangles] + reach).clip(0, np.array(more.shape[1::-1]) - 1)
     low, high = around.min(1).astype(int), around.max(1).astype(int) + 1
-    for i in np.flatnonzero(outside):
-        kept[i] = more[low[i, 1] : high[i, 1] + 1, low[i, 0] : high[i, 0] + 1, 3].any()
+    for i in range(len(triangles)):
+        kept[i] = shown[low[i, 1] : high[i, 1] + 1, low[i, 0] : high[i, 0] + 1].any()
     triangles, outside = triangles[kept], outside[kept]
     twice = np.unique(triangles[outside])
     place = np.zeros(len(points), np.int64)

@@ -30,7 +30,7 @@ class Canvas:
         """A ``mesh`` of the photo that is ``parts``; eyes and mouth are closed by triangles."""
         triangles = np.concatenate([mesh.triangles, hole_triangles()])
         texture, triangles, places, self.twice = beyond.added(
-            parts.premultiplied(), triangles, mesh.points, mesh.face
+            parts.premultiplied(), triangles, mesh.points, mesh.face, (parts.photo != parts.plate).any(-1)
         )
         self.person = Layer(texture, triangles, places.astype(np.float32), fold=FOLD)
         self.plate = layers.premultiplied(parts.plate)

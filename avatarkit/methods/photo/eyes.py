@@ -8,13 +8,17 @@ from numpy.typing import NDArray
 
 from avatarkit.data.plate import pull_push
 from avatarkit.heads import landmarks as marks
-from avatarkit.methods.photo.patches import Image, blend, polygon_mask, region
+from avatarkit.methods.photo.patches import Image, Region, blend, polygon_mask, region
 from avatarkit.methods.photo.rules import eye_axes
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
 LOOPS = (marks.EYE_RIGHT, marks.EYE_LEFT)
 IRIS = (marks.IRIS_RIGHT, marks.IRIS_LEFT)
+DIM, BRIGHT = 0.6, 0.85
+"""Brightness against the white of an eye up to which what lies there is lash or shadow, and from which it is white."""
+SHADE = 0.07
+"""Reach of the upper lid's shadow, in eye widths."""
 STIFF, YIELD = 1.15, 0.3
 """The iris moves rigidly within so many of its radii; from there motion fades over so much of the eye's width."""
 
@@ -42,6 +46,7 @@ class Eye:
         self.gaze = self.axes @ np.append(landmarks[IRIS[eye][0], :2], 1)
         self.back = np.linalg.inv(self.axes[:, :2])
         self.start = -self.back @ self.axes[:, 2] - self.origin - 0.5
+        self.shadow = self._shadow(photo, landmarks)
 
     def _axes(self, landmarks: Array) -> Array:
         """[2, 3] from pixels to coordinates of the eye, in eye widths."""
@@ -51,10 +56,35 @@ class Eye:
 
     def draw(self, frame: Image, landmarks: Array) -> None:
         """Draw into ``frame`` [H, W, 3] inside the lids of ``landmarks`` [478, 3]."""
-        height, width = frame.shape[:2]
+        seen = self._seen(landmarks, *frame.shape[:2])
+        if seen is None:
+            return
+        part, color = seen
+        blend(frame, part, color * (1 - self.shadow * self._under_lid(part))[..., None])
+
+    def _shadow(self, photo: Image, landmarks: Array) -> float:
+        """How much darker than its white the eye of the photo is right under its upper lid (least squares)."""
+        seen = self._seen(landmarks, *photo.shape[:2])
+        if seen is None:
+            return 0.0
+        part, color = seen
+        full = color.mean(-1) * self._under_lid(part) * part.mask
+        missing = (color - photo[part.slices]).mean(-1) * part.mask
+        return float(np.clip((full * missing).sum() / max(float(np.square(full).sum()), 1e-6), 0, 0.8))
+
+    def _under_lid(self, part: Region) -> Float:
+        """[h, w] 1 right under the upper lid, 0 where its shadow ends."""
+        reach = SHADE * self.size
+        open_above = cv2.GaussianBlur(part.mask, (0, 0), max(0.6, reach))
+        down = max(1, round(reach))
+        open_above[down:] = open_above[:-down].copy()
+        return np.asarray(1 - open_above, np.float32)
+
+    def _seen(self, landmarks: Array, height: int, width: int) -> tuple[Region, Float] | None:
+        """The part of an [height, width] frame inside the lids, and the eyeball in it [h, w, 3]."""
         part = region(landmarks[list(LOOPS[self.eye]), :2], height, width, soft=0.6)
         if part is None:
-            return
+            return None
         axes = self._axes(landmarks)
         iris = axes @ np.append(landmarks[IRIS[self.eye][0], :2], 1)
         shift = iris - self.gaze
@@ -71,8 +101,7 @@ class Eye:
         by = (self.back @ shift).astype(np.float32)
         u -= by[0] * fade
         v -= by[1] * fade
-        color = cv2.remap(self.texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        blend(frame, part, color)
+        return part, cv2.remap(self.texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _affine(row: Array, x: Float, y: Float) -> Float:
@@ -88,13 +117,29 @@ def _completed(patch: Float, loop: Array, center: Array, radius: float) -> Float
     known = thin if thin.sum() > 0.3 * inside.sum() else inside
     y, x = np.mgrid[:size, :size] + 0.5
     away = np.hypot(x - center[0], y - center[1]).astype(np.float32)
-    white = pull_push(patch, (known & (away > 1.2 * radius)).astype(np.float32))
-    white = white if (known & (away > 1.2 * radius)).sum() > 4 else np.full_like(patch, _pale(patch, inside))
+    beside = known & (away > 1.2 * radius)
+    if beside.sum() > 4:
+        # Lashes and the lid's shadow belong to the lid: an eye that opens wider is white there.
+        usual = float(np.percentile(patch[beside].mean(-1), 80))
+        white = pull_push(patch, beside * _whiteness(patch, usual))
+        # In full light it is as bright as where the photo shows it brightest.
+        white *= min(
+            float(np.percentile(patch[beside].mean(-1), 95)) / max(float(white[inside].mean()), 1.0), 1.3
+        )
+    else:
+        white = np.full_like(patch, _pale(patch, inside))
     iris = _by_radius(patch, known, away, radius)
     disk = np.clip((radius + 0.5 - away) / 1.5, 0, 1)[..., None]
     made = white + disk * (iris - white)
     share = cv2.GaussianBlur(known.astype(np.float32), (0, 0), 0.7)[..., None] * known[..., None]
+    share = share * np.maximum(disk, _whiteness(patch, white.mean(-1))[..., None])
     return np.asarray(made + share * (patch - made), np.float32)
+
+
+def _whiteness(patch: Float, white: Float | float) -> Float:
+    """[S, S] 1 where ``patch`` [S, S, 3] is about as bright as ``white``, 0 where it is much darker."""
+    share = patch.mean(-1) / np.maximum(white, 1e-3)
+    return np.asarray(np.clip((share - DIM) / (BRIGHT - DIM), 0, 1), np.float32)
 
 
 def _by_radius(patch: Float, known: NDArray[np.bool_], away: Float, radius: float) -> Float:

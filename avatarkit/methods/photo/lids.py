@@ -18,6 +18,10 @@ BEGIN, WHOLE = 0.15, 0.55
 """Share of its own aperture by which an eye closes before new skin shows, and at which it is opaque."""
 MEET = 0.35
 """Share of the aperture from which the lid reaches on to the lower margin, so that no sliver of the eye stays."""
+SOFT, RAISED, CORNER = 0.05, 0.05, 0.14
+"""Softness of the new skin's edge, how far it reaches above the crease and beyond the corners, in eye widths."""
+BESIDE = 0.25
+"""Reach of lashes beside the eye's corners, in eye widths."""
 LINE, FRINGE, DARK = 0.028, 0.085, 0.8
 """Thickness of the line of lashes and length of their fringe in eye widths, and how opaque the line is."""
 
@@ -45,7 +49,13 @@ class Lid:
         up, down = max(2, round(0.16 * self.size)), max(1, round(0.07 * self.size))
         kernel = np.ones((up + down + 1, 2 * down + 1), np.uint8)
         hidden = cv2.dilate(inside, kernel, anchor=(down, down))
-        self.skin = np.asarray(pull_push(patch, (1 - hidden).astype(np.float32)), np.float32)
+        # Beside the corners they stand out further: what is dark there is no skin either.
+        near = cv2.dilate(hidden, np.ones((1, 2 * round(BESIDE * self.size) + 1), np.uint8)) > 0
+        light = patch.mean(-1)
+        level = float(np.median(light[near & (hidden == 0)])) if (near & (hidden == 0)).any() else 0.0
+        clear = np.clip((light / max(level, 1.0) - 0.6) / 0.3, 0, 1)
+        known = np.where(near, clear, 1) * (1 - hidden)
+        self.skin = np.asarray(pull_push(patch, known.astype(np.float32)), np.float32)
         rim = (cv2.dilate(inside, np.ones((3, 3), np.uint8)) > 0) & (
             cv2.erode(inside, np.ones((3, 3), np.uint8)) == 0
         )
@@ -68,16 +78,13 @@ class Lid:
         margin = landmarks[self.upper, :2]
         meeting = float(smoothstep(np.asarray((closed - 1 + MEET) / (MEET - 0.1))))
         edge = margin + meeting * (landmarks[self.lower, :2] - margin)
-        crease = landmarks[self.crease, :2]
-        part = region(
-            np.concatenate([crease, edge[::-1]]),
-            frame.shape[0],
-            frame.shape[1],
-            soft=max(0.7, 0.025 * self.size),
-        )
+        axes = self._axes(landmarks)
+        crease = self._crease(landmarks, axes)
+        outline = np.concatenate([crease, edge[::-1]])
+        soft = max(0.7, SOFT * self.size)
+        part = region(outline, frame.shape[0], frame.shape[1], soft, margin=3 + round(2 * soft))
         if part is None:
             return
-        axes = self._axes(landmarks)
         color = seen_through(self.skin, self.back @ np.vstack([axes, [0, 0, 1]]), part)
         blend(frame, part, color, np.asarray(share * part.mask * _below(part, axes, crease, edge)))
         self._lashes(frame, edge, share)
@@ -108,6 +115,15 @@ class Lid:
         place = Region(left, top, hair * taper)
         color = np.broadcast_to(self.lash, (*mask.shape, 3))
         blend(frame, place, color, np.asarray(DARK * share * place.mask))
+
+    def _crease(self, landmarks: Array, axes: Array) -> Array:
+        """[9, 2] where the new skin ends above: past the crease and the eye's corners, where lashes are drawn out."""
+        back = np.linalg.inv(axes[:, :2])
+        crease = landmarks[self.crease, :2] - RAISED * back[:, 1]
+        outwards = np.sign((crease[-1] - crease[0]) @ back[:, 0]) * CORNER * back[:, 0]
+        crease[0] -= outwards + RAISED * back[:, 1]
+        crease[-1] += outwards - RAISED * back[:, 1]
+        return crease
 
     def _aperture(self, landmarks: Array) -> float:
         """Mean distance of the margins in eye widths."""

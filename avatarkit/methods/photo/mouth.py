@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +52,15 @@ class Mouth:
         self.across = across
         if self.own:
             self.picture, self.shows = _own_interior(photo, landmarks, self.light)
+
+    @cached_property
+    def _cavity(self) -> tuple[Float, Float]:
+        """See ``_cavity``; painted when the mouth first opens."""
         size = (self.side, self.side)  # no finer than the photo, or teeth shimmer
         cavity, lower = (
-            cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in _cavity(self.light)
+            np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_AREA)) for layer in _cavity(self.light)
         )
-        self.cavity, self.lower = np.asarray(cavity), np.asarray(lower)
+        return cavity, lower
 
     def draw(
         self, frame: Image, landmarks: Array, head: Similarity, driver: tuple[Image, Array] | None = None
@@ -93,12 +99,13 @@ class Mouth:
 
     def _generic(self, part: Region, back: Array, opened: float) -> Float:
         to_cavity = _after(self.to_cavity, back)
-        color = seen_through(self.cavity, to_cavity, part)
+        cavity, lower = self._cavity
+        color = seen_through(cavity, to_cavity, part)
         # The lower row hangs from the jaw: its edge stays a little above the lower lip.
         sunk = np.array([0.0, self.side / (SPAN * self.wide) * opened])
         jaw = to_cavity.copy()
         jaw[:, 2] -= sunk
-        row = seen_through(self.lower, jaw, part)
+        row = seen_through(lower, jaw, part)
         return np.asarray(color + row[..., 3:] * (row[..., :3] - color), np.float32)
 
     @staticmethod

@@ -30,6 +30,10 @@ LIDS = (
 FOLLOW = 0.45
 """Share of a lid's correction that the skin next to it takes."""
 
+_UP, _LOW, _ABOVE, _BELOW = (np.array([eye[i] for eye in LIDS]) for i in range(4))
+_RIGHT_CORNERS, _LEFT_CORNERS = np.array([_UP[0, 0], _UP[1, -1]]), np.array([_UP[0, -1], _UP[1, 0]])
+_IRISES = np.array([[468], [473]]) + np.arange(5)
+
 UPPER, LOWER = np.array(marks.LIPS_UPPER_INNER), np.array(marks.LIPS_LOWER_INNER)
 UPPER_ROWS = ((191, 80, 81, 82, 13, 312, 311, 310, 415), (183, 42, 41, 38, 12, 268, 271, 272, 407),
               (184, 74, 73, 72, 11, 302, 303, 304, 408), (185, 40, 39, 37, 0, 267, 269, 270, 409))  # fmt: skip
@@ -37,6 +41,8 @@ LOWER_ROWS = ((95, 88, 178, 87, 14, 317, 402, 318, 324), (96, 89, 179, 86, 15, 3
               (77, 90, 180, 85, 16, 315, 404, 320, 307), (146, 91, 181, 84, 17, 314, 405, 321, 375))  # fmt: skip
 """Rows of landmarks across the lips, from the inner border outwards."""
 ROW_SHARE = (1.0, 0.8, 0.6, 0.4)
+_ROWS = np.array([*UPPER_ROWS, *LOWER_ROWS])
+_ROW_MOVES = np.concatenate([-0.4 * np.array(ROW_SHARE), 0.6 * np.array(ROW_SHARE)])[:, None]
 
 
 WIDEN = 0.4
@@ -64,11 +70,11 @@ class Face:
 
 def measured(points: Array) -> Face:
     """Measures of ``points`` [478, 3] in face axes (x right, y down)."""
-    aperture = np.stack([points[np.array(low), 1] - points[np.array(up), 1] for up, low, _, _ in LIDS])
+    down = points[:, 1]
     return Face(
-        points[LOWER, 1] - points[UPPER, 1],
-        aperture,
-        np.stack([_gaze(points, eye) for eye in (0, 1)]),
+        down[LOWER] - down[UPPER],
+        down[_LOW] - down[_UP],
+        _gaze(points),
         float(np.linalg.norm(points[10] - points[152])),
     )
 
@@ -81,30 +87,37 @@ def eye_axes(points: Array, eye: int) -> tuple[Array, Array, Array]:
     return (outer + inner) / 2, along, np.array([-along[1], along[0]])
 
 
-def _gaze(points: Array, eye: int) -> Array:
-    middle, along, across = eye_axes(points, eye)
-    center = points[(468, 473)[eye], :2] - middle
-    size = along @ along
-    return np.array([center @ along, center @ across]) / size
+def _axes(points: Array) -> tuple[Array, Array, Array]:
+    """``eye_axes`` of both eyes, [2, 2] each."""
+    right, left = points[_RIGHT_CORNERS, :2], points[_LEFT_CORNERS, :2]
+    along = left - right
+    return (right + left) / 2, along, np.stack([-along[:, 1], along[:, 0]], 1)
+
+
+def _gaze(points: Array) -> Array:
+    """[2, 2] see ``Face.gaze``."""
+    middle, along, across = _axes(points)
+    center = points[_IRISES[:, 0], :2] - middle
+    size = (along * along).sum(1)
+    return np.stack([(center * along).sum(1), (center * across).sum(1)], 1) / size[:, None]
 
 
 def blink(points: Array, photo: Face, neutral: Face, now: Face) -> Array:
     """``points`` [478, 3] with lids opened as far, against the photo's, as the driver's against its neutral frame."""
     result = points.copy()
-    for eye, (upper, lower, above, below) in enumerate(LIDS):
-        # One ratio for the eye: single pairs are noisy, and lids are stiff.
-        start = max(float(neutral.aperture[eye, 2:7].mean()), 1e-9)
-        ratio = float(now.aperture[eye, 2:7].mean()) / start
-        ratio = float(np.clip((ratio - CLOSED) / (1 - CLOSED), 0.0, WIDEST))
-        up, low = np.array(upper[1:-1]), np.array(lower[1:-1])
-        wanted = ratio * np.maximum(photo.aperture[eye, 1:-1], 0)
-        missing = wanted - (points[low, 1] - points[up, 1])
-        # The upper lid does most of a blink.
-        share = 0.85 if ratio < 1 else 0.7
-        result[up, 1] -= share * missing
-        result[low, 1] += (1 - share) * missing
-        result[np.array(above), 1] -= FOLLOW * share * missing
-        result[np.array(below), 1] += FOLLOW * (1 - share) * missing
+    # One ratio for the eye: single pairs are noisy, and lids are stiff.
+    start = np.maximum(neutral.aperture[:, 2:7].mean(1), 1e-9)
+    ratio = now.aperture[:, 2:7].mean(1) / start
+    ratio = np.clip((ratio - CLOSED) / (1 - CLOSED), 0.0, WIDEST)[:, None]
+    up, low = _UP[:, 1:-1], _LOW[:, 1:-1]
+    missing = ratio * np.maximum(photo.aperture[:, 1:-1], 0) - (points[low, 1] - points[up, 1])
+    # The upper lid does most of a blink.
+    share = np.where(ratio < 1, 0.85, 0.7)
+    above, below = share * missing, (1 - share) * missing
+    result[up, 1] -= above
+    result[low, 1] += below
+    result[_ABOVE, 1] -= FOLLOW * above
+    result[_BELOW, 1] += FOLLOW * below
     return result
 
 
@@ -131,9 +144,7 @@ def lips(
         if by_jaw > 1e-9 and closing < 0:
             result[: marks.MESH] += JAW_SHARE * closing / by_jaw * jaw
     missing = wanted - (result[LOWER, 1] - result[UPPER, 1])
-    for rows, sign in ((UPPER_ROWS, -0.4), (LOWER_ROWS, 0.6)):
-        for row, part in zip(rows, ROW_SHARE, strict=True):
-            result[np.array(row), 1] += sign * part * missing[1:-1]
+    result[_ROWS, 1] += _ROW_MOVES * missing[1:-1]
     return result
 
 
@@ -152,9 +163,8 @@ def widened(points: Array, rest: Array) -> Array:
 def irises(points: Array, photo: Face, gaze_change: Array) -> Array:
     """``points`` [478, 3] with irises at the photo's place between the corners plus ``gaze_change`` [2, 2]."""
     result = points.copy()
-    for eye, (start, center) in enumerate(((468, 468), (473, 473))):
-        middle, along, across = eye_axes(result, eye)
-        place = np.clip(photo.gaze[eye] + gaze_change[eye], (-0.42, -0.3), (0.42, 0.3))
-        goal = middle + place[0] * along + place[1] * across
-        result[start : start + 5, :2] += goal - points[center, :2]
+    middle, along, across = _axes(points)
+    place = np.clip(photo.gaze + gaze_change, (-0.42, -0.3), (0.42, 0.3))
+    goal = middle + place[:, :1] * along + place[:, 1:] * across
+    result[_IRISES, :2] += (goal - points[_IRISES[:, 0], :2])[:, None]
     return result
