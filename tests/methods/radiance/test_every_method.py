@@ -20,19 +20,24 @@ from avatarkit.methods.registry import Drive, Subject
 from tests.methods.radiance import cases
 
 METHODS = list(cases.TINY)
-# What a single frame of 16 x 16 pixels is known after.
+# What a single frame is known after.
 KNOWN: dict[str, dict[str, Any]] = {
-    "nerface": {"steps": 400, "rays": 128, "width": 64, "coarse": 16, "learning_rate": 5e-3},
-}
+    "concat": {
+        "resolution": 32, "steps": 250, "rays": 320, "batch": 1, "coarse": 64, "width": 64, "mask_until": 1.0,
+        "distortion_weight": 0.0, "learning_rate": 0.02, "learning_rate_network": 3e-3,
+    },
+    "nerface": {
+        "resolution": 16, "steps": 400, "rays": 128, "width": 64, "coarse": 16, "learning_rate": 5e-3
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(KNOWN))
 def test_a_single_frame_is_overfitted(name: str, person: tuple[Track, Path]) -> None:
     track, folder = person
     options = {"learning_rate_end": 0.03, "outside": 1.0, "focus": 0.0, "training_background": "plate"}
-    options |= {"resolution": 16, **KNOWN[name]}
-    with cases.setting(track, folder, 16) as place:
-        trainer = place.trainer(name, np.array([4]), **options)
+    with cases.setting(track, folder, KNOWN[name]["resolution"]) as place:
+        trainer = place.trainer(name, np.array([4]), **options | KNOWN[name])
         while not trainer.finished:
             trainer.advance()
         trainer.settle()
