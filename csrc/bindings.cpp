@@ -53,7 +53,7 @@ NB_MODULE(_native, m) {
         mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 #endif
     }, "Keep freed memory in the process, see avatarkit/ops/native.py.");
-    m.def("advise_huge_pages", [](avatarkit::Floats array) {
+    m.def("advise_huge_pages", [](avatarkit::Bytes array) {
 #ifdef MADV_HUGEPAGE
         const auto page = static_cast<uintptr_t>(2) << 20, begin = reinterpret_cast<uintptr_t>(array.data());
         const uintptr_t first = (begin + page - 1) / page * page, last = (begin + array.nbytes()) / page * page;

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -141,6 +142,7 @@ class ClipFrames:
         self.camera = crop_camera(track, resolution)
         self.crop = (int(track.crop[0]), int(track.crop[1]), int(track.crop[2]))
         self._record = _Record(resolution)
+        self._boxes: dict[int, Boxes] = {}
         self._row = {int(position): row for row, position in enumerate(self.positions)}
         try:
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 (close() ends it)
@@ -215,7 +217,7 @@ class ClipFrames:
         """[R, R] values of ``data.labels.Label``."""
         return self._read(position, "labels").reshape(self.resolution, self.resolution)
 
-    @property
+    @cached_property
     def visible(self) -> tuple[int, int, int, int]:
         """left, top, right, bottom (pixels of the crop, exclusive) of the part that lies inside the video frame."""
         video = self.track.meta["video"]
@@ -235,7 +237,9 @@ class ClipFrames:
 
     def boxes(self, position: int) -> Boxes:
         """``landmark_boxes`` of a frame in crop pixels."""
-        return landmark_boxes(self.points(position))
+        if position not in self._boxes:
+            self._boxes[position] = landmark_boxes(self.points(position))
+        return self._boxes[position]
 
     def close(self) -> None:
         """Frees the temporary file."""

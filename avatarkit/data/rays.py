@@ -63,10 +63,24 @@ def pixel_rays(
     return origins, directions
 
 
-def image_points(camera: Camera) -> Float:
-    """[height * width, 2] centers of all pixels, row by row."""
-    x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
-    return np.stack([x.ravel(), y.ravel()], 1).astype(np.float32) + 0.5
+def image_rays(camera: Camera, rotation: Float, translation: Float, box: SceneBox) -> tuple[Float, Float]:
+    """``pixel_rays`` through the centers of all pixels, row by row: origin [3] and directions [height * width, 3].
+
+    Before it is scaled to unit length, a direction is a sum of its column's part and its row's part.
+    """
+    k = camera.intrinsics.astype(np.float64)
+    turn = rotation.astype(np.float64)
+    y = (np.arange(camera.height) + 0.5 - k[1, 2]) / k[1, 1]
+    x = (np.arange(camera.width) + 0.5 - k[0, 2]) / k[0, 0]
+    across = (x[:, None] * turn[0]).astype(np.float32)
+    down = (y[:, None] * (turn[1] - k[0, 1] / k[0, 0] * turn[0]) + turn[2]).astype(np.float32)
+    parts = [down[:, None, axis] + across[None, :, axis] for axis in range(3)]
+    scale = 1 / np.sqrt(parts[0] * parts[0] + parts[1] * parts[1] + parts[2] * parts[2])
+    directions = np.empty((camera.height, camera.width, 3), np.float32)
+    for axis in range(3):
+        np.multiply(parts[axis], scale, out=directions[..., axis])
+    origin = box.to_unit(-turn.T @ translation.astype(np.float64)).astype(np.float32)
+    return origin, directions.reshape(-1, 3)
 
 
 def scene_box(clip: ClipFrames, positions: NDArray[np.int64], margin: float = 0.04) -> SceneBox:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,27 +59,25 @@ class Sampler:
         """[B] positions of a step: the clip is gone through in a new random order every epoch."""
         total = len(self.positions)
         first = step * self.images
-        order = [
-            self.positions[self._generator(epoch, 1).permutation(total)[index]]
-            for epoch, index in (divmod(first + i, total) for i in range(self.images))
-        ]
-        return np.asarray(order)
+        places = (divmod(first + i, total) for i in range(self.images))
+        return self.positions[[_order(self.seed, epoch, total)[index] for epoch, index in places]]
 
     def batch(self, step: int, patches: bool) -> Batch:
         """The rays of a step; with ``patches`` every second image of the run gives one patch instead."""
-        generator = self._generator(step, 0)
+        generator = _generator(self.seed, step, 0)
         positions = self.frames(step)
         each = self.rays // self.images
         rows: list[tuple[Float, Float, Float, Float]] = []
         kinds, places = [], []
         for i, position in enumerate(positions):
             as_patch = patches and (step * self.images + i + step) % 2 == 0
+            head = self.clip.head(position)
             pixels = (
                 self._patch(generator, int(position))
                 if as_patch
-                else self._scattered(generator, int(position), each)
+                else self._scattered(generator, int(position), head, each)
             )
-            rows.append(self._rays(int(position), pixels))
+            rows.append(self._rays(int(position), head, pixels))
             kinds.append(as_patch)
             places.append(pixels)
         origins, directions, rgb, matte = (np.concatenate(column) for column in zip(*rows, strict=True))
@@ -86,41 +85,39 @@ class Sampler:
         shown = tuple(int(p) for p in positions)
         return Batch(shown, tuple(kinds), origins, directions, rgb, matte, np.concatenate(places), seed)
 
-    def _generator(self, count: int, stream: int) -> np.random.Generator:
-        return np.random.Generator(
-            np.random.Philox(key=[self.seed & (2**63 - 1), stream], counter=[0, 0, count, 0])
-        )
-
-    def _rays(self, position: int, pixels: NDArray[np.int64]) -> tuple[Float, Float, Float, Float]:
+    def _rays(
+        self, position: int, head: NDArray[np.uint8], pixels: NDArray[np.int64]
+    ) -> tuple[Float, Float, Float, Float]:
         track, clip = self.clip.track, self.clip
         centers = pixels.astype(np.float32) + 0.5
         origins, directions = pixel_rays(
             clip.camera, track.rotation[position], track.translation[position], centers, self.box
         )
-        at = pixels[:, 1], pixels[:, 0]
-        rgb = clip.rgb(position)[at].astype(np.float32) / 255
-        return origins, directions, rgb, clip.head(position)[at].astype(np.float32) / 255
+        at = pixels[:, 1] * clip.resolution + pixels[:, 0]
+        rgb = clip.rgb(position).reshape(-1, 3).take(at, 0).astype(np.float32) / np.float32(255)
+        return origins, directions, rgb, head.ravel().take(at).astype(np.float32) / np.float32(255)
 
-    def _scattered(self, generator: np.random.Generator, position: int, count: int) -> NDArray[np.int64]:
+    def _scattered(
+        self, generator: np.random.Generator, position: int, head: NDArray[np.uint8], count: int
+    ) -> NDArray[np.int64]:
         """[count, 2] columns and rows."""
         left, top, right, bottom = self.clip.visible
         many = count if self.outside >= 1 else 3 * count
-        pixels = generator.integers((left, top), (right, bottom), (many, 2))
+        row, column = np.divmod(generator.integers(0, (right - left) * (bottom - top), many), right - left)
+        pixels = np.stack([column + left, row + top], 1)
         if self.outside < 1:
-            matte = self.clip.head(position)[pixels[:, 1], pixels[:, 0]]
-            luck = generator.random(many)
-            # A stable sort keeps the order of the draw among those accepted and among the reserve.
-            pixels = pixels[np.argsort((matte == 0) & (luck >= self.outside), kind="stable")[:count]]
+            matte = head.ravel().take(pixels[:, 1] * self.clip.resolution + pixels[:, 0])
+            rejected = (matte == 0) & (generator.random(many, np.float32) >= self.outside)
+            # Those accepted in the order of the draw, and the others in reserve.
+            order = np.concatenate([np.flatnonzero(~rejected), np.flatnonzero(rejected)])
+            pixels = pixels.take(order[:count], 0)
         focused = round(count * self.focus)
         if focused:
-            boxes = self.clip.boxes(position)
-            which = generator.choice(3, focused, p=(0.5, 0.25, 0.25))
-            chosen = boxes[which]
-            spread = generator.random((focused, 2))
-            inside = chosen[:, :2] + spread * (chosen[:, 2:] - chosen[:, :2])
+            # Half of them on the mouth, a quarter on each eye.
+            chosen = self.clip.boxes(position)[np.array([0, 0, 1, 2])[generator.integers(0, 4, focused)]]
+            inside = chosen[:, :2] + generator.random((focused, 2)) * (chosen[:, 2:] - chosen[:, :2])
             good = np.isfinite(inside).all(1)
-            inside = np.clip(np.nan_to_num(inside), (left, top), (right - 1, bottom - 1)).astype(np.int64)
-            pixels[:focused][good] = inside[good]
+            pixels[:focused][good] = np.clip(inside[good], (left, top), (right - 1, bottom - 1))
         return pixels
 
     def _patch(self, generator: np.random.Generator, position: int) -> NDArray[np.int64]:
@@ -140,3 +137,13 @@ class Sampler:
         y, x = np.mgrid[:size, :size]
         pixels = np.stack([x.ravel(), y.ravel()], 1) + corner
         return np.clip(pixels, 0, self.clip.resolution - 1)
+
+
+def _generator(seed: int, count: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed & (2**63 - 1), stream], counter=[0, 0, count, 0]))
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, total: int) -> NDArray[np.int64]:
+    """The frames of one epoch: steps ask for them one by one."""
+    return _generator(seed, epoch, 1).permutation(total)

@@ -79,7 +79,9 @@ class HashGrid:
         return torch.tensor(rows, dtype=torch.int32)
 
 
-def hash_encode(points: Tensor, tables: Tensor, image_offsets: Tensor, grid: HashGrid) -> Tensor:
+def hash_encode(
+    points: Tensor, tables: Tensor, image_offsets: Tensor, grid: HashGrid, known: Tensor | None = None
+) -> Tensor:
     """Features of points, interpolated trilinearly at every level.
 
     Args:
@@ -87,6 +89,7 @@ def hash_encode(points: Tensor, tables: Tensor, image_offsets: Tensor, grid: Has
         tables: [B, M] one table per image, M = ``grid.size``.
         image_offsets: [B + 1] int64; points ``image_offsets[b]`` to ``image_offsets[b + 1]`` read table b.
         grid: the tables' geometry.
+        known: the result, where ``visible_samples`` has worked it out: all that is left is the way of the gradients.
 
     Returns:
         [levels, N, features]: level-major, because a level's table fits the second-level cache and all of an
@@ -104,19 +107,31 @@ def hash_encode(points: Tensor, tables: Tensor, image_offsets: Tensor, grid: Has
     native = native_for(points, tables)
     if native is None or grid.features != 4 or points.requires_grad:
         return reference.hash_encode(points, tables, image_offsets, grid)
-    result: Tensor = _HashEncode.apply(points, tables, image_offsets, grid)
+    if known is not None:
+        shaped("known", known, grid.levels, points.shape[0], grid.features)
+    result: Tensor = _HashEncode.apply(points, tables, image_offsets, grid, known)
     return result
 
 
 class _HashEncode(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx, points: Tensor, tables: Tensor, image_offsets: Tensor, grid: HashGrid
+        ctx: FunctionCtx,
+        points: Tensor,
+        tables: Tensor,
+        image_offsets: Tensor,
+        grid: HashGrid,
+        known: Tensor | None,
     ) -> Tensor:
         native = native_for(points)
         assert native is not None
-        features = torch.empty(grid.levels, points.shape[0], 4)
-        native.hash_encode(plain(points), plain(tables), image_offsets, grid.layout, grid.log2_size, features)
+        if known is None:
+            features = torch.empty(grid.levels, points.shape[0], 4)
+            native.hash_encode(
+                plain(points), plain(tables), image_offsets, grid.layout, grid.log2_size, features
+            )
+        else:
+            features = known.view_as(known)
         ctx.save_for_backward(points, image_offsets)
         ctx.grid, ctx.images = grid, tables.shape[0]  # type: ignore[attr-defined]
         return features
@@ -131,4 +146,4 @@ class _HashEncode(torch.autograd.Function):
         native.hash_encode_backward(
             plain(points), plain(gradients[0]), image_offsets, grid.layout, grid.log2_size, result
         )
-        return None, result, None, None
+        return None, result, None, None, None

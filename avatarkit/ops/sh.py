@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from avatarkit.ops import reference
-from avatarkit.ops.checks import shaped
+from avatarkit.ops.checks import native_for, shaped
 
 
 def spherical_harmonics(directions: Tensor) -> Tensor:
@@ -17,6 +18,12 @@ def spherical_harmonics(directions: Tensor) -> Tensor:
     Returns:
         [N, 16] by degree, then order from -l to l, with the Condon-Shortley phase, as in Instant-NGP.
 
-    Evaluated once a ray, not once a sample, so plain torch is quick enough.
+    Gradients flow to ``directions`` in the plain-torch twin, which computes them where they are asked for.
     """
-    return reference.spherical_harmonics(shaped("directions", directions, None, 3))
+    directions = shaped("directions", directions, None, 3)
+    native = native_for(directions)
+    if native is None or directions.requires_grad:
+        return reference.spherical_harmonics(directions)
+    result = torch.empty(directions.shape[0], 16)
+    native.spherical_harmonics(directions, result)
+    return result

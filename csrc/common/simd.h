@@ -67,6 +67,30 @@ inline float sum(Vec v) {
 }
 #endif
 
+// 1 / x within 2^-22: an estimate and a step of Newton's. A quarter of a division's time.
+inline Vec reciprocal(Vec x) {
+#if defined(AK_AVX512)
+    const Vec y = (Vec)_mm512_rcp14_ps((__m512)x);
+#elif defined(__AVX2__)
+    const Vec y = (Vec)_mm256_rcp_ps((__m256)x);
+#else
+    const Vec y = splat(1.f) / x;
+#endif
+    return y * (splat(2.f) - x * y);
+}
+
+// 1 / sqrt(x) within 2^-21, in the same way; x is positive and no denormal.
+inline Vec reciprocal_root(Vec x) {
+#if defined(AK_AVX512)
+    const Vec y = (Vec)_mm512_rsqrt14_ps((__m512)x);
+#elif defined(__AVX2__)
+    const Vec y = (Vec)_mm256_rsqrt_ps((__m256)x);
+#else
+    const Vec y = splat(1.f) / root(x);
+#endif
+    return y * (splat(1.5f) - splat(0.5f) * x * y * y);
+}
+
 // e^x within 2 ulp for x in [-87, 88]; arguments beyond are clamped to that range.
 inline Vec exponential(Vec x) {
     x = smaller(larger(x, splat(-87.f)), splat(88.f));

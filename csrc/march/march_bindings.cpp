@@ -22,8 +22,6 @@ float* MarchedLengths::reserve(int part, int64_t used, int64_t more) {
     return list_[part];
 }
 
-namespace {
-
 MarchInput march_input(const Floats& origins, const Floats& directions, const Bytes& bitfield, int64_t cells,
                        double step, int64_t max_samples, int64_t seed) {
     return {origins.data(),  directions.data(), static_cast<int64_t>(origins.shape(0)),
@@ -31,7 +29,6 @@ MarchInput march_input(const Floats& origins, const Floats& directions, const By
             max_samples,     seed};
 }
 
-}  // namespace
 }  // namespace avatarkit
 
 void bind_march(nanobind::module_& m) {

@@ -38,6 +38,9 @@ struct FieldGradients {
 
 }  // namespace avatarkit
 
+// directions [R][3] -> harmonics [R][16].
+AK_DECLARE(void spherical_harmonics(const float* directions, int64_t rays, float* harmonics))
+
 // density [N], rgb [N][3]; hidden [N][144] is written unless null.
 AK_DECLARE(void field_mlp(const FieldSamples& in, const FieldNetwork& net, float* density, float* rgb, float* hidden))
 

@@ -14,6 +14,10 @@ FieldSamples samples_of(const Floats& features, const Floats& harmonics, const L
 
 void bind_mlp(nanobind::module_& m) {
     using namespace avatarkit;
+    m.def("spherical_harmonics", [](Floats directions, Floats harmonics) {
+        nb::gil_scoped_release release;
+        AK_CALL(spherical_harmonics, directions.data(), static_cast<int64_t>(directions.shape(0)), harmonics.data());
+    });
     m.def("field_mlp", [](Floats features, Floats harmonics, Longs ray_offsets, Floats density0, Floats density1,
                           Floats color0, Floats color1, Floats density, Floats rgb, Floats hidden) {
         const FieldSamples in = samples_of(features, harmonics, ray_offsets);

@@ -2,6 +2,7 @@
 
 #include "common/simd.h"
 #include "common/threads.h"
+#include "mlp/harmonics.h"
 #include "mlp/mlp_tile.h"
 
 namespace avatarkit::AK_ISA {
@@ -127,6 +128,12 @@ struct Backward {
 };
 
 }  // namespace
+
+void spherical_harmonics(const float* directions, int64_t rays, float* harmonics) {
+    const int threads = thread_count();
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t ray = 0; ray < rays; ++ray) harmonics_of(directions + ray * 3, harmonics + ray * kHarmonics);
+}
 
 void field_mlp(const FieldSamples& in, const FieldNetwork& net, float* density, float* rgb, float* hidden) {
     const Forward forward{in, net, density, rgb, hidden};

@@ -28,16 +28,35 @@ struct WavePoints {
     }
 };
 
+// Memory that is wanted soon: so many bytes of it are asked for with every vector of points.
+struct Ahead {
+    const char* at;
+    int64_t left, each;
+
+    // For a level's table, while `count` points go through the level before: all of it will be read, in an order that
+    // the hardware cannot foresee. Too few points would not pay for it.
+    Ahead(const void* table, int64_t bytes, int count)
+        : at(static_cast<const char*>(table)), left(count >= kWave / 4 ? bytes : 0),
+          each((bytes * kLanes / std::max(count, 1) + 63) / 64 * 64) {}
+    void ask() {
+        const int64_t some = std::min(each, left);
+        for (int64_t i = 0; i < some; i += 64) __builtin_prefetch(at + i, 0, 2);
+        at += some;
+        left -= some;
+    }
+};
+
 // Encodes `count` points in one level, whose table is `entries`, into rows [count][64] from the level's column on.
 // Not inlined: the compiler would work out every entry's address from two pointers.
 template <class Entry, class Feature>
 __attribute__((noinline)) void encode_level(const WavePoints& points, int count, const GridLevel& level,
-                                            uint32_t hash_mask, const Entry* entries, Feature* rows) {
+                                            uint32_t hash_mask, const Entry* entries, Ahead ahead, Feature* rows) {
     Corners corners;
     Vec position[3];
     for (int s = 0; s < count; s += kLanes) {
         points.get(s, position);
         find_corners(position, level, hash_mask, corners);
+        ahead.ask();
         const int some = std::min(kLanes, count - s);
         for (int i = 0; i < some; ++i) store(rows + (s + i) * kWidth, interpolate(entries, corners, i));
     }
@@ -47,9 +66,14 @@ __attribute__((noinline)) void encode_level(const WavePoints& points, int count,
 template <class Entry, class Feature>
 inline void encode_rows(const WavePoints& points, int count, const GridShape& grid, const Entry* table,
                         Feature* rows) {
-    for (int64_t l = 0; l < grid.levels; ++l)
-        encode_level(points, count, grid.level[l], grid.hash_mask,
-                     table + static_cast<int64_t>(grid.level[l].first) * kFeatures, rows + l * kFeatures);
+    const auto begin = [&](int64_t l) {
+        return table + (l < grid.levels ? static_cast<int64_t>(grid.level[l].first) * kFeatures : grid.table);
+    };
+    for (int64_t l = 0; l < grid.levels; ++l) {
+        const int64_t next = std::min(l + 1, grid.levels - 1);
+        const Ahead ahead(begin(next), l + 1 < grid.levels ? (begin(next + 1) - begin(next)) * sizeof(Entry) : 0, count);
+        encode_level(points, count, grid.level[l], grid.hash_mask, begin(l), ahead, rows + l * kFeatures);
+    }
 }
 
 // density [kWave] of `count` samples -> what passes each of them.

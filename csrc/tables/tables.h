@@ -27,9 +27,13 @@ AK_DECLARE(void blend(const float* base, int64_t table, const float* bases, cons
                       const float* coefficients, int64_t images, float* out))
 
 // One step of Adam on base and packed bases from gradients [images][table] of the tables of `coefficients`, and
-// out [next_images][table], the tables of `next_coefficients`. Moments are [2][...] of their values. Bases whose
-// coefficients are all zero are left alone. Every float is worked out by one thread: the same bits for any number.
-AK_DECLARE(void adam_blend(float* base, float* base_moments, int64_t table, float* bases, float* bases_moments,
+// out [next_images][table], the tables of `next_coefficients`. Moments are [2][...] of their values, those of the bases
+// in bfloat16. Bases whose coefficients are all zero are left alone. Every float is worked out by one thread: the same
+// bits for any number.
+//
+// The floor is memory: 16 bytes a float of the bases that are used (8 of the value, 4 of each moment, read and written);
+// all in single precision it would be 24. The arithmetic, 10 + 2 (images + next_images) operations, hides behind it.
+AK_DECLARE(void adam_blend(float* base, float* base_moments, int64_t table, float* bases, uint16_t* bases_moments,
                            const Bases& shape, const AdamStep& step, const float* gradients,
                            const float* coefficients, int64_t images, const float* next_coefficients,
                            int64_t next_images, float* out))

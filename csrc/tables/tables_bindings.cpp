@@ -12,7 +12,7 @@ void bind_tables(nanobind::module_& m) {
         nb::gil_scoped_release release;
         AK_CALL(blend, base.data(), table, bases.data(), shape, coefficients.data(), images, out.data());
     });
-    m.def("adam_blend", [](Floats base, Floats base_moments, Floats bases, Floats bases_moments, int64_t prefix,
+    m.def("adam_blend", [](Floats base, Floats base_moments, Floats bases, Shorts bases_moments, int64_t prefix,
                            Floats gradients, Floats coefficients, Floats next_coefficients, Floats out, double lr,
                            double lr_bases, double beta1, double beta2, double eps, double l2, int64_t step) {
         const Bases shape{static_cast<int64_t>(bases.shape(1)), prefix, kBlock,
@@ -25,7 +25,7 @@ void bind_tables(nanobind::module_& m) {
         const auto next_images = static_cast<int64_t>(next_coefficients.shape(0));
         const auto table = static_cast<int64_t>(base.shape(0));
         nb::gil_scoped_release release;
-        AK_CALL(adam_blend, base.data(), base_moments.data(), table, bases.data(), bases_moments.data(), shape, adam,
-                gradients.data(), coefficients.data(), images, next_coefficients.data(), next_images, out.data());
+        AK_CALL(adam_blend, base.data(), base_moments.data(), table, bases.data(),
+                reinterpret_cast<uint16_t*>(bases_moments.data()), shape, adam, gradients.data(), coefficients.data(), images, next_coefficients.data(), next_images, out.data());
     });
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/brain.h"
 #include "common/simd.h"
 #include "common/threads.h"
 
@@ -18,7 +19,10 @@ class Adam {
     Vec operator()(Vec value, Vec& first, Vec& second, Vec gradient) const {
         first += splat(beta1_) * (gradient - first);
         second += splat(beta2_) * (gradient * gradient - second);
-        return value - splat(rate_) * first / (root(second * splat(unbias_)) + splat(eps_));
+        // sqrt(x) = x / sqrt(x), kept off 0 far below any eps. Estimates: divisions and roots would take longer than
+        // the memory.
+        const Vec square = larger(second * splat(unbias_), splat(1e-36f));
+        return value - splat(rate_) * first * reciprocal(square * reciprocal_root(square) + splat(eps_));
     }
 
   private:
@@ -91,31 +95,37 @@ struct BlockStep {
         }
     }
 
-    // `bases` and its moments point to the block, [K][kBlock], padded so that vectors are whole; `gradient` and
-    // `blended` are this block's rows of the batches, [images][kBlock] in the cache.
-    void basis(const Active& which, float* value, float* first, float* second, const float* gradient,
-               float* blended) const {
-        const int64_t k = which.basis;
-        value += k * kBlock;
-        if (which.update) {
-            first += k * kBlock;
-            second += k * kBlock;
-            for (int64_t i = 0; i < kBlock; i += kLanes) {
-                const Vec before = load(value + i);
-                Vec g = splat(l2) * before;
-                for (int64_t b = 0; b < images; ++b)
+    // One basis of the block: `value` and its moments are [kBlock]; `gradient` and `blended` are this block's rows of
+    // the batches, [images][kBlock] in the cache. With Images above 0 both batches have so many images, and the loops
+    // over them are unrolled. Memory of the basis that comes `ahead` floats further is asked for on the way: every
+    // basis begins a page, where the hardware has to see its pattern anew.
+    template <int Images>
+    void basis(const Active& which, float* value, Brain* first, Brain* second, const float* gradient, float* blended,
+               int64_t ahead) const {
+        const int64_t k = which.basis, before = Images > 0 ? Images : images, after = Images > 0 ? Images : next_images;
+        for (int64_t i = 0; i < kBlock; i += kLanes) {
+            Vec now = load(value + i);
+            __builtin_prefetch(value + i + ahead, 1);
+            if (which.update) {
+                Vec g = splat(l2) * now;
+#pragma GCC unroll 4
+                for (int64_t b = 0; b < before; ++b)
                     g += splat(coefficients[b * count + k]) * load(gradient + b * kBlock + i);
+                __builtin_prefetch(first + i + ahead, 1);
+                __builtin_prefetch(second + i + ahead, 1);
                 Vec m = load(first + i), v = load(second + i);
-                store(value + i, bases_adam(before, m, v, g));
+                now = bases_adam(now, m, v, g);
+                store(value + i, now);
                 store(first + i, m);
                 store(second + i, v);
             }
+            if (which.blend)
+#pragma GCC unroll 4
+                for (int64_t b = 0; b < after; ++b) {
+                    float* to = blended + b * kBlock + i;
+                    store(to, load(to) + splat(next_coefficients[b * count + k]) * now);
+                }
         }
-        if (which.blend)
-            for (int64_t b = 0; b < next_images; ++b) {
-                const float weight = next_coefficients[b * count + k];
-                if (weight != 0.f) add_scaled(blended + b * kBlock, value, weight, kBlock);
-            }
     }
 };
 
@@ -143,7 +153,7 @@ void blend(const float* base, int64_t table, const float* bases, const Bases& sh
     }
 }
 
-void adam_blend(float* base, float* base_moments, int64_t table, float* bases, float* bases_moments,
+void adam_blend(float* base, float* base_moments, int64_t table, float* bases, uint16_t* bases_moments,
                 const Bases& shape, const AdamStep& step, const float* gradients, const float* coefficients,
                 int64_t images, const float* next_coefficients, int64_t next_images, float* out) {
     const int64_t blocks = (table + kBlock - 1) / kBlock;
@@ -152,7 +162,7 @@ void adam_blend(float* base, float* base_moments, int64_t table, float* bases, f
     const int64_t used = find_active(coefficients, images, next_coefficients, next_images, shape.count, active);
     const BlockStep run{Adam(step, step.lr), Adam(step, step.lr_bases), step.l2, gradients, coefficients,
                         next_coefficients, table, shape.count, images, next_images, active, used};
-    float* second_moments = bases_moments + packed_blocks * shape.count * kBlock;
+    uint16_t* second_moments = bases_moments + packed_blocks * shape.count * kBlock;
     const int threads = thread_count();
 #pragma omp parallel num_threads(threads)
     {
@@ -170,9 +180,13 @@ void adam_blend(float* base, float* base_moments, int64_t table, float* bases, f
             }
             for (int64_t b = 0; b < next_images; ++b)
                 std::copy(out + b * table + at, out + b * table + at + within, blended + b * kBlock);
-            const int64_t place = block * shape.count * kBlock;
-            for (int64_t a = 0; a < used; ++a)
-                run.basis(active[a], bases + place, bases_moments + place, second_moments + place, gradient, blended);
+            for (int64_t a = 0; a < used; ++a) {
+                const int64_t place = (block * shape.count + active[a].basis) * kBlock;
+                const int64_t ahead = a + 1 < used ? (active[a + 1].basis - active[a].basis) * kBlock : 0;
+                const auto step_basis = images == 4 && next_images == 4 ? &BlockStep::basis<4> : &BlockStep::basis<0>;
+                (run.*step_basis)(active[a], bases + place, bases_moments + place, second_moments + place, gradient,
+                                  blended, ahead);
+            }
             for (int64_t b = 0; b < next_images; ++b)
                 std::copy(blended + b * kBlock, blended + b * kBlock + within, out + b * table + at);
         }

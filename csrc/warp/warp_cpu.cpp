@@ -4,22 +4,6 @@
 #include "warp/warp_point.h"
 
 namespace avatarkit::AK_ISA {
-namespace {
-
-// 1 / x within 2^-22: an estimate and a step of Newton's.
-inline Vec reciprocal(Vec x) {
-#if defined(AK_AVX512)
-    const Vec y = (Vec)_mm512_rcp14_ps((__m512)x);
-#elif defined(__AVX2__)
-    const Vec y = (Vec)_mm256_rcp_ps((__m256)x);
-#else
-    const Vec y = splat(1.f) / x;
-#endif
-    return y * (splat(2.f) - x * y);
-}
-
-}  // namespace
-
 void warp_volume(const WarpAnchors& anchors, const WarpGrid& grid, float* volume) {
     // Nodes row after row: rows are no multiple of a vector.
     const int64_t across = grid.nodes[0], up = grid.nodes[1], count = across * up * grid.nodes[2];

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from avatarkit.data.clip import ClipFrames
-from avatarkit.data.rays import SceneBox, image_points, pixel_rays, scene_box, visual_hull
+from avatarkit.data.rays import SceneBox, image_rays, pixel_rays, scene_box, visual_hull
 from avatarkit.files.track import Track
 from avatarkit.rendering.camera import Camera
 from tests.methods import synthetic
@@ -29,9 +29,15 @@ def test_a_ray_goes_through_the_point_that_the_camera_sees_at_its_pixel() -> Non
     np.testing.assert_allclose(box.from_unit(box.to_unit(points)), points, atol=1e-12)
 
 
-def test_image_points_are_pixel_centers_row_by_row() -> None:
-    points = image_points(Camera(np.eye(3, dtype=np.float32), 3, 2))
-    assert points.tolist() == [[0.5, 0.5], [1.5, 0.5], [2.5, 0.5], [0.5, 1.5], [1.5, 1.5], [2.5, 1.5]]
+def test_rays_of_an_image_are_those_of_its_pixel_centers_row_by_row() -> None:
+    camera = Camera(np.array([[70, 3, 11], [0, 69, 8], [0, 0, 1]], np.float32), 24, 17)
+    rotation = synthetic.Rotation.from_euler("YXZ", [20, -10, 5], degrees=True).as_matrix().astype(np.float32)
+    translation, box = np.array([0.02, -0.01, 0.6], np.float32), SceneBox((0.01, -0.02, -0.08), 0.4)
+    pixels = np.array([(x + 0.5, y + 0.5) for y in range(17) for x in range(24)])
+    origins, directions = pixel_rays(camera, rotation, translation, pixels, box)
+    origin, found = image_rays(camera, rotation, translation, box)
+    np.testing.assert_allclose(found, directions, atol=3e-7)
+    np.testing.assert_array_equal(np.broadcast_to(origin, origins.shape), origins)
 
 
 def test_box_and_hull_hold_the_head_and_not_much_more(subject: tuple[Track, Path]) -> None:

@@ -87,6 +87,15 @@ def test_wrong_shapes_are_refused() -> None:
         field_mlp(torch.zeros(16, 5, 4), torch.zeros(1, 16), torch.tensor([0, 5]), weights)
 
 
+@pytest.mark.parametrize("count", [0, 1, 4096])
+def test_spherical_harmonics_agree_with_the_twin(count: int) -> None:
+    directions = torch.nn.functional.normalize(torch.randn(count, 3), dim=1)
+    truth = reference.spherical_harmonics(directions.double())
+    assert relative_error(spherical_harmonics(directions).double(), truth) < 1e-6
+    slanted = directions.T.contiguous().T
+    assert torch.equal(spherical_harmonics(slanted), spherical_harmonics(directions))
+
+
 def test_spherical_harmonics_are_orthonormal() -> None:
     directions = torch.nn.functional.normalize(torch.randn(200_000, 3, dtype=torch.float64), dim=1)
     values = spherical_harmonics(directions)

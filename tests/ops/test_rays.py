@@ -12,7 +12,7 @@ from avatarkit.ops.march import march
 from avatarkit.ops.mlp import FieldWeights, field_mlp
 from avatarkit.ops.render import render_rays
 from avatarkit.ops.sh import spherical_harmonics
-from avatarkit.ops.truncate import truncate
+from avatarkit.ops.visible import visible_samples
 from tests.ops.cases import CELLS, STEP, camera_rays, opaque_weights, random_offsets, relative_error, shell
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -99,24 +99,24 @@ def test_composites_and_gradients_agree_with_the_twin(samples: int, rays: int, d
 
 
 @pytest.mark.parametrize("size", [1, 40])
-def test_truncation_keeps_what_the_composite_counts(size: int) -> None:
+def test_visible_samples_are_those_the_composite_counts(size: int) -> None:
     origins, directions = camera_rays(size)
     samples = march(origins, directions, shell(), STEP, seed=2)
     tables, weights = torch.randn(2, GRID.size) * 2, opaque_weights()
-    image_offsets = samples.ray_offsets[[0, size * size // 2, -1]]
+    image_rays = torch.tensor([0, size * size // 2, size * size])
+    image_offsets = samples.ray_offsets[image_rays]
     features = hash_encode(samples.points, tables, image_offsets, GRID)
     harmonics = spherical_harmonics(directions)
     density, rgb = field_mlp(features, harmonics, samples.ray_offsets, weights)
     whole = composite(density, rgb, samples.t, samples.ray_offsets, STEP, minimum_transmittance=0.05)
-    short = truncate(samples, tables, image_offsets, GRID, weights, STEP, 0.05)
+    arguments = (origins, directions, image_rays, shell(), tables, GRID, weights)
+    short, asked, read = visible_samples(*arguments, step=STEP, seed=2, minimum_transmittance=0.05)
     counted = torch.zeros(size * size, dtype=torch.int64)
     rays = torch.repeat_interleave(torch.arange(size * size), samples.ray_offsets.diff())
     counted.index_add_(0, rays, (whole.weights > 0).long())
     assert int((short.ray_offsets.diff() - counted).abs().sum()) <= 2  # on the bound, to rounding
-    kept = reference.truncate(
-        samples.points, samples.ray_offsets, tables, image_offsets, GRID, weights, STEP, 0.05
-    )
-    assert int((short.ray_offsets.diff() - kept).abs().sum()) <= 2
+    twin = reference.visible_samples(*arguments, STEP, 1024, 2, 0.05, None)
+    assert int((short.ray_offsets.diff() - twin[0].diff()).abs().sum()) <= 2
     if size > 1:
         assert 0.3 < short.t.numel() / samples.t.numel() < 0.95
     places = torch.cat(
@@ -127,6 +127,18 @@ def test_truncation_keeps_what_the_composite_counts(size: int) -> None:
     )
     assert torch.equal(short.points, samples.points[places])
     assert torch.equal(short.t, samples.t[places])
+    assert torch.equal(asked, short.points)
+    assert relative_error(read, features[:, places]) < 1e-6
+
+
+def test_no_rays_have_no_visible_samples() -> None:
+    nothing, tables = torch.zeros(0, 3), torch.zeros(1, GRID.size)
+    arguments = (shell(), tables, GRID, opaque_weights())
+    found = visible_samples(nothing, nothing, torch.tensor([0, 0]), *arguments, step=STEP)
+    assert found.samples.ray_offsets.tolist() == [0]
+    assert found.features.shape == (16, 0, 4)
+    with pytest.raises(ValueError, match="image_rays"):
+        visible_samples(nothing, nothing, torch.tensor([0, 0, 0]), *arguments, step=STEP)
 
 
 def test_samples_behind_an_opaque_one_get_nothing() -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from avatarkit.ops import reference
-from avatarkit.ops.encode import HashGrid
+from avatarkit.ops.encode import HashGrid, hash_encode
 from avatarkit.ops.march import march
 from avatarkit.ops.render import render_rays
-from avatarkit.ops.truncate import truncate
+from avatarkit.ops.visible import visible_samples
 from avatarkit.ops.warp import Warp, WarpGrid, warp_points, warp_volume
 from tests.ops.cases import STEP, camera_rays, opaque_weights, random_offsets, relative_error, shell
 
@@ -82,14 +82,23 @@ def test_a_picture_through_a_warp_agrees_with_the_twin() -> None:
     unmoved = render_rays(*rays, step=STEP)
     assert float((value.color - unmoved.color).abs().mean()) > 1e-3
 
-    # What a ray is cut off by is what it meets after the warp; the samples stay where they are seen.
-    samples = march(origins, directions, shell(), STEP)
-    ends = torch.tensor([0, samples.t.numel()])
-    origin = warp_points(samples.points, ends, warp)
-    moved = truncate(samples._replace(points=origin), table[None], ends, grid, weights, STEP)
-    kept = truncate(samples, table[None], ends, grid, weights, STEP, canonical=origin)
-    assert torch.equal(kept.ray_offsets, moved.ray_offsets)
-    assert torch.equal(warp_points(kept.points, kept.ray_offsets[[0, -1]], warp), moved.points)
+
+def test_what_is_visible_is_decided_behind_the_warp() -> None:
+    grid, weights = HashGrid(), opaque_weights()
+    origins, directions = camera_rays(32)
+    tables = torch.randn(2, grid.size) * 2
+    volumes = [warp_volume(*anchors(200), GRID, SOFTENING, STILL) for _ in tables]
+    warp, image_rays = Warp(torch.stack(volumes), GRID), torch.tensor([0, 300, 32 * 32])
+    arguments = (origins, directions, image_rays, shell(), tables, grid, weights)
+    value = visible_samples(*arguments, step=STEP, minimum_transmittance=0.05, warp=warp)
+    truth = reference.visible_samples(*arguments, STEP, 1024, None, 0.05, warp)
+    different = value.samples.ray_offsets.diff() != truth[0].diff()
+    assert int(different.sum()) <= 2  # on the bound, to rounding
+    ends = value.samples.ray_offsets[image_rays]
+    # The samples stay where they are seen; the field is asked where they come from.
+    assert torch.equal(value.origins, warp_points(value.samples.points, ends, warp))
+    assert relative_error(value.features, hash_encode(value.origins, tables, ends, grid)) < 1e-6
+    assert value.samples.t.numel() < march(origins, directions, shell(), STEP).t.numel()
 
 
 def test_senseless_grids_are_refused() -> None:

@@ -18,7 +18,7 @@ from avatarkit.methods.nerfblendshape.config import identity
 from avatarkit.methods.nerfblendshape.density_grid import DensityGrid
 from avatarkit.methods.nerfblendshape.trainer import Trainer
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save(trainer: Trainer, clip_hash: str, path: Path, best: Best | None = None) -> None:

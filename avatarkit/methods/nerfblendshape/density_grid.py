@@ -14,7 +14,7 @@ from avatarkit.ops.occupancy import (
     cell_points,
     dilate,
     pack,
-    point_cells,
+    raise_at_points,
     raise_cells,
     unpack,
 )
@@ -84,8 +84,7 @@ class DensityGrid:
 
     def note(self, samples: Samples, weights: Tensor) -> None:
         """Remembers which cells the ``weights`` [N] of rendered samples show."""
-        seen = weights > HIDDEN
-        raise_cells(self.visible, point_cells(samples.points[seen], CELLS), weights[seen])
+        raise_at_points(self.visible, samples.points, weights, HIDDEN)
 
     def update(self, step: int, seed: int, field: Field, table: Tensor, warp: Warp | None = None) -> None:
         """Looks at the field of one blended ``table`` [M], the next of the probes, and forgets a little."""

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avatarkit.data.rays import SceneBox, image_points, pixel_rays
+from avatarkit.data.rays import SceneBox, image_rays
 from avatarkit.methods.registry import Frame
 from avatarkit.ops.composite import Composite, composite
 from avatarkit.ops.encode import HashGrid, hash_encode
-from avatarkit.ops.march import Samples, march
+from avatarkit.ops.march import Samples
 from avatarkit.ops.mlp import FieldWeights, field_mlp
 from avatarkit.ops.occupancy import density_at
 from avatarkit.ops.render import Rendered, render_rays
 from avatarkit.ops.sh import spherical_harmonics
-from avatarkit.ops.truncate import truncate
+from avatarkit.ops.visible import visible_samples
 from avatarkit.ops.warp import Warp, warp_points
 from avatarkit.rendering.camera import Camera
 
@@ -54,17 +54,13 @@ class Field:
         With ``warp`` (B volumes) the field is asked where the points come from; samples stay where they are seen.
         """
         step = self.step * stride
-        samples = march(origins, directions, bitfield, step, MAX_SAMPLES, seed)
         ends = torch.tensor((0, *rays_per_image)).cumsum(0)
-        # A cheap look without gradients first: what lies behind an opaque surface gets neither color nor gradient.
-        origin = None if warp is None else warp_points(samples.points, samples.ray_offsets[ends], warp)
-        samples = truncate(
-            samples, tables, samples.ray_offsets[ends], self.grid, self.weights, step, FAINT, origin
-        )
-        points = samples.points
-        if warp is not None:
-            points = warp_points(points, samples.ray_offsets[ends], warp)
-        features = hash_encode(points, tables, samples.ray_offsets[ends], self.grid)
+        # What lies behind an opaque surface gets neither color nor gradient.
+        samples, points, features = visible_samples(
+            origins, directions, ends, bitfield, tables, self.grid, self.weights,
+            step=step, max_samples=MAX_SAMPLES, seed=seed, minimum_transmittance=FAINT, warp=warp,
+        )  # fmt: skip
+        features = hash_encode(points, tables, samples.ray_offsets[ends], self.grid, features)
         harmonics = spherical_harmonics(directions)
         density, rgb = field_mlp(features, harmonics, samples.ray_offsets, self.weights)
         seen = composite(
@@ -95,11 +91,9 @@ class Field:
         warp: Warp | None = None,
     ) -> Rendered:
         """A whole picture over black with the blended ``table`` [M]: color [H * W, 3], alpha and depth [H * W]."""
-        origins, directions = pixel_rays(
-            camera, rotation.numpy(), translation.numpy(), image_points(camera), self.box
-        )
+        origin, directions = image_rays(camera, rotation.numpy(), translation.numpy(), self.box)
         return render_rays(
-            torch.from_numpy(origins.copy()),
+            torch.from_numpy(origin).expand(len(directions), 3),
             torch.from_numpy(directions),
             bitfield,
             table,

@@ -103,7 +103,7 @@ class Trainer:
         )
         trainer = cls(
             config, clip, training, drivers, coefficients, sampler, field, tables,
-            torch.optim.Adam(list(weights), lr=config.learning_rate_network, betas=BETAS, eps=EPSILON),
+            torch.optim.Adam(list(weights), lr=config.learning_rate_network, betas=BETAS, eps=EPSILON, fused=True),
             DensityGrid.create(possible_cells(clip, some, box, config.mesh_hull), field.step), patch_loss,
             torch.empty(0), _probes(coefficients, training, warps), warps,
         )  # fmt: skip

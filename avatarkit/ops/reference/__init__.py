@@ -10,7 +10,7 @@ from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, s
 from avatarkit.ops.reference.rays import composite, march, render_rays
 from avatarkit.ops.reference.sparse import sparse_conv, sparse_reverse, sparse_rules
 from avatarkit.ops.reference.tables import adam_blend, blend
-from avatarkit.ops.reference.truncate import truncate
+from avatarkit.ops.reference.visible import visible_samples
 from avatarkit.ops.reference.warp import warp_points, warp_volume
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "sparse_reverse",
     "sparse_rules",
     "spherical_harmonics",
-    "truncate",
+    "visible_samples",
     "warp_points",
     "warp_volume",
 ]

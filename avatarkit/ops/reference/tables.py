@@ -42,7 +42,8 @@ def adam_blend(
     padded = padded.reshape(-1, blocks, length)
     for k in coefficients.any(0).nonzero()[:, 0].tolist():
         gradient = torch.einsum("b,bnf->nf", coefficients[:, k], padded) + options.l2 * tables.bases[:, k]
-        moments = tables.bases_moments[:, :, k].clone()
+        # Kept in 16 bits between the steps; assigning rounds them to nearest even.
+        moments = tables.bases_moments[:, :, k].to(tables.bases.dtype)
         values = tables.bases[:, k].clone()
         update(values, moments, gradient, options.lr_bases)
         tables.bases[:, k], tables.bases_moments[:, :, k] = values, moments
