@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from avatarkit.data.rays import image_points, pixel_rays
+from avatarkit.data.rays import image_rays
 from avatarkit.methods.radiance.model import RayModel
 from avatarkit.methods.registry import Drive, Frame
 from avatarkit.rendering.camera import Camera
@@ -17,8 +17,9 @@ CHUNK = 2048
 def draw_head(model: RayModel, drive: Drive, camera: Camera) -> Frame:
     """The head alone as ``camera`` sees it; outside the head's box alpha is zero."""
     rotation, translation = (np.asarray(v, np.float32) for v in (drive.rotation, drive.translation))
-    rays = pixel_rays(camera, rotation, translation, image_points(camera), model.box)
-    origins, directions = (torch.from_numpy(np.ascontiguousarray(part)) for part in rays)
+    origin, rays = image_rays(camera, rotation, translation, model.box)
+    directions = torch.from_numpy(rays)
+    origins = torch.from_numpy(origin).expand_as(directions)
     color = torch.zeros(len(origins), 3)
     alpha = torch.zeros(len(origins))
     with torch.no_grad():
