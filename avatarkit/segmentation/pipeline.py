@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit import __version__
+from avatarkit.data.ahead import ahead
 from avatarkit.data.labels import encode
 from avatarkit.files.errors import AvatarkitError, NoFaceError, UsageError
 from avatarkit.files.track import Track
@@ -193,7 +194,7 @@ class _Job:
         """Each frame with the steadied edge model of its matte, and skin, hair, clothes [GRID, GRID, 3] uint8."""
         steadier, to_grid = Steadier(self.options.steady), self.window.frame_to_grid
         at = {int(index): t for t, index in enumerate(self.track.frame)}
-        for index, frame in _one_ahead(read_frames_at(self.source, at)):
+        for index, frame in ahead(read_frames_at(self.source, at), 1):
             t = at[index]
             views = self._views(frame, matter, parser)
             image, matte, face = views[GRID], matter(views[matter.side]), self.geometry.face(t)
@@ -235,12 +236,3 @@ class _Job:
         if waiting.whole is not None:
             pictures["frame"] = waiting.whole
         return pictures
-
-
-def _one_ahead(frames: Iterator[tuple[int, Image]]) -> Iterator[tuple[int, Image]]:
-    """``frames``, the next of which is decoded while the present one is worked on."""
-    with ThreadPoolExecutor(1) as reader:
-        following = reader.submit(next, frames, None)
-        while (frame := following.result()) is not None:
-            following = reader.submit(next, frames, None)
-            yield frame

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -120,43 +117,3 @@ def leaps(before: Face, after: Face) -> bool:
     """Whether the face is in another place, or of another size, than a head could be within one frame."""
     moved = np.linalg.norm((after.points - before.points)[:, :2], axis=1)
     return float(np.nanmean(moved)) > LEAP * before.box[2]
-
-
-def ahead(frames: Iterable[tuple[int, Image]], depth: int = 4) -> Iterator[tuple[int, Image]]:
-    """``frames``, read by another thread a few frames ahead, so that decoding and detecting overlap."""
-    waiting: queue.Queue[tuple[int, Image] | BaseException | None] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(item: tuple[int, Image] | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def read() -> None:
-        source = iter(frames)
-        try:
-            for item in source:
-                put(item)
-                if stop.is_set():
-                    break
-            put(None)
-        except Exception as error:  # handed to the consumer, which raises it
-            put(error)
-        finally:
-            close = getattr(source, "close", None)
-            if close is not None:
-                close()  # ends the decoder when the consumer has left early
-
-    thread = threading.Thread(target=read, daemon=True, name="decode")
-    thread.start()
-    try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

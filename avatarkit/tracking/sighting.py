@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from avatarkit.data.ahead import ahead
 from avatarkit.heads.landmarks import COUNT
 from avatarkit.tracking.detectors import MOST_FACES, LandmarkDetector
-from avatarkit.tracking.follow import LOOK_AROUND, Chooser, Cutter, Image, ahead, leaps
+from avatarkit.tracking.follow import LOOK_AROUND, Chooser, Cutter, Image, leaps
 from avatarkit.tracking.torso import TorsoFollower
 
 Float = NDArray[np.float32]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from avatarkit.files.errors import UsageError
+from avatarkit.methods.options import option
 from avatarkit.methods.radiance import config as shared
-from avatarkit.methods.radiance.config import RayConfig, option
+from avatarkit.methods.radiance.config import RayConfig
 
 
 @dataclass(frozen=True)

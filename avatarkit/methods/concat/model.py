@@ -46,8 +46,7 @@ class Concat(RayModel):
     """(eta(x; h), E(w), gamma(d)) -> (density, rgb) (Gao et al. 2022, fig. 5)."""
 
     def __init__(self, box: SceneBox, drivers: Drivers, occupancy: Occupancy, sizes: Sizes) -> None:
-        super().__init__(box, drivers, occupancy)
-        self.own = sizes
+        super().__init__(box, drivers, occupancy, sizes)
         self.grid = HashGrid(LEVELS, sizes.log2_size, FEATURES, sizes.coarsest, sizes.finest)
         self.table = nn.Parameter((torch.rand(self.grid.size) * 2 - 1) * INITIAL)
         drive = max(len(drivers), 1)  # a clip in which nothing moves has no drivers
@@ -129,7 +128,3 @@ class Concat(RayModel):
             {"params": [self.table], "lr": config.learning_rate},
             {"params": network, "lr": config.learning_rate_network},
         ]
-
-    def sizes(self) -> dict[str, Any]:
-        """See the base class."""
-        return dict(vars(self.own))

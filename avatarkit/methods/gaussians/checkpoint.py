@@ -11,8 +11,8 @@ from torch import Tensor
 
 from avatarkit.files.streams import atomic
 from avatarkit.methods import checkpoints
-from avatarkit.methods.gaussians.config import identity
 from avatarkit.methods.gaussians.trainer import Trainer
+from avatarkit.methods.options import identity
 
 FORMAT = 1
 

@@ -15,8 +15,8 @@ from avatarkit.methods.drivers import Drivers
 from avatarkit.methods.manerf.config import Config
 from avatarkit.methods.radiance.codes import FrameCodes
 from avatarkit.methods.radiance.diffusion import Diffused, Diffusion, queried
-from avatarkit.methods.radiance.hierarchy import render_hierarchy
-from avatarkit.methods.radiance.model import FieldAt, Moment, RayModel, Seen, View
+from avatarkit.methods.radiance.hierarchy import TwoLooks
+from avatarkit.methods.radiance.model import FieldAt, Moment, View
 from avatarkit.methods.radiance.network import RadianceNetwork, layer
 from avatarkit.methods.radiance.occupancy import Occupancy
 from avatarkit.methods.radiance.vertices import HeadVertices
@@ -88,7 +88,7 @@ class Deformation(nn.Module):
         return DISPLACEMENT * self.last(F.relu(x, inplace=True))
 
 
-class MANeRF(RayModel):
+class MANeRF(TwoLooks):
     """F_Theta(x + Delta x, d, omega) -> (c, sigma) (eq. 6), once coarse and once fine."""
 
     labels: Tensor
@@ -103,8 +103,8 @@ class MANeRF(RayModel):
         labels: Tensor,
     ) -> None:
         """``labels`` [V] the semantic class of every vertex (S of eq. 8)."""
-        super().__init__(box, drivers, occupancy)
-        self.own, self.vertices = sizes, vertices
+        super().__init__(box, drivers, occupancy, sizes)
+        self.vertices = vertices
         self.register_buffer("labels", labels)
         self.codes = nn.Parameter(torch.randn(sizes.vertices, sizes.code) * 0.1)
         self.appearance = FrameCodes(sizes.frames, sizes.appearance)
@@ -160,20 +160,6 @@ class MANeRF(RayModel):
         found: tuple[Tensor, Tensor] = network(places, turned, None, appearance)
         return found
 
-    def render(
-        self,
-        begun: Begun,
-        origins: Tensor,
-        directions: Tensor,
-        generator: torch.Generator | None = None,
-        everywhere: bool = False,
-    ) -> Seen:
-        """See the base class."""
-        coarse, fine = (self.field(self.networks[i], begun) for i in (0, -1))  # type: ignore[arg-type]
-        counts = (self.own.coarse, self.own.fine)
-        occupancy = self.occupancy if self.own.sampling == "skip" else None
-        return render_hierarchy((coarse, fine), origins, directions, counts, occupancy, generator, everywhere)
-
     def density(self, begun: Begun, points: Tensor) -> Tensor:
         """See the base class: of the fine network."""
         network: Any = self.networks[-1]
@@ -204,7 +190,3 @@ class MANeRF(RayModel):
         if config.mask_weight:
             loss = loss + config.mask_weight * l1(seen.fine.alpha, view.matte)
         return loss
-
-    def sizes(self) -> dict[str, Any]:
-        """See the base class."""
-        return dict(vars(self.own))

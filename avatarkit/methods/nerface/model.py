@@ -13,8 +13,8 @@ from avatarkit.losses.photometric import l1, squared
 from avatarkit.methods.drivers import Drivers
 from avatarkit.methods.nerface.config import Config
 from avatarkit.methods.radiance.codes import FrameCodes
-from avatarkit.methods.radiance.hierarchy import render_hierarchy
-from avatarkit.methods.radiance.model import FieldAt, Moment, RayModel, Seen, View
+from avatarkit.methods.radiance.hierarchy import TwoLooks
+from avatarkit.methods.radiance.model import FieldAt, Moment, View
 from avatarkit.methods.radiance.network import RadianceNetwork
 from avatarkit.methods.radiance.occupancy import Occupancy
 from avatarkit.rendering.fourier import fourier, fourier_width
@@ -36,12 +36,11 @@ class Sizes:
     sampling: str = "skip"
 
 
-class NerFACE(RayModel):
+class NerFACE(TwoLooks):
     """D(p, v, expression, code) -> (rgb, density), once coarse and once fine (Gafni et al. 2021, eq. 1 to 5)."""
 
     def __init__(self, box: SceneBox, drivers: Drivers, occupancy: Occupancy, sizes: Sizes) -> None:
-        super().__init__(box, drivers, occupancy)
-        self.own = sizes
+        super().__init__(box, drivers, occupancy, sizes)
         positions = fourier_width(3, sizes.position_octaves)
         directions = fourier_width(3, sizes.direction_octaves)
         self.codes = FrameCodes(sizes.frames, sizes.code)
@@ -67,20 +66,6 @@ class NerFACE(RayModel):
 
         return at
 
-    def render(
-        self,
-        begun: Tensor,
-        origins: Tensor,
-        directions: Tensor,
-        generator: torch.Generator | None = None,
-        everywhere: bool = False,
-    ) -> Seen:
-        """See the base class."""
-        coarse, fine = (self.field(self.networks[i], begun) for i in (0, -1))  # type: ignore[arg-type]
-        counts = (self.own.coarse, self.own.fine)
-        occupancy = self.occupancy if self.own.sampling == "skip" else None
-        return render_hierarchy((coarse, fine), origins, directions, counts, occupancy, generator, everywhere)
-
     def density(self, begun: Tensor, points: Tensor) -> Tensor:
         """[N] of the fine network."""
         network: Any = self.networks[-1]
@@ -96,7 +81,3 @@ class NerFACE(RayModel):
         if config.mask_weight:
             loss = loss + config.mask_weight * l1(view.seen.fine.alpha, view.matte)
         return loss
-
-    def sizes(self) -> dict[str, Any]:
-        """See the base class."""
-        return dict(vars(self.own))

@@ -14,9 +14,9 @@ from avatarkit.files.streams import atomic
 from avatarkit.methods import checkpoints
 from avatarkit.methods.best import Best
 from avatarkit.methods.nerfblendshape.avatar import NETWORK
-from avatarkit.methods.nerfblendshape.config import identity
 from avatarkit.methods.nerfblendshape.density_grid import DensityGrid
 from avatarkit.methods.nerfblendshape.trainer import Trainer
+from avatarkit.methods.options import identity
 
 FORMAT = 3
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from avatarkit.methods.options import option
 from avatarkit.methods.radiance import config as shared
-from avatarkit.methods.radiance.config import RayConfig, option
+from avatarkit.methods.radiance.config import RayConfig
 
 
 @dataclass(frozen=True)

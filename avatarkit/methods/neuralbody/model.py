@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,8 +55,8 @@ class NeuralBody(RayModel):
     def __init__(
         self, box: SceneBox, drivers: Drivers, occupancy: Occupancy, sizes: Sizes, vertices: HeadVertices
     ) -> None:
-        super().__init__(box, drivers, occupancy)
-        self.own, self.vertices = sizes, vertices
+        super().__init__(box, drivers, occupancy, sizes)
+        self.vertices = vertices
         self.codes = nn.Parameter(torch.randn(sizes.vertices, sizes.code) * 0.1)
         self.appearance = FrameCodes(sizes.frames, sizes.appearance)
         self.diffusion = Diffusion(sizes.code, sizes.cells, sizes.volume)
@@ -123,7 +122,3 @@ class NeuralBody(RayModel):
         if config.mask_weight:
             loss = loss + config.mask_weight * l1(view.seen.fine.alpha, view.matte)
         return loss
-
-    def sizes(self) -> dict[str, Any]:
-        """See the base class."""
-        return dict(vars(self.own))

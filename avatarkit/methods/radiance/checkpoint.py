@@ -12,7 +12,7 @@ from torch import Tensor
 from avatarkit.files.streams import atomic
 from avatarkit.methods import checkpoints
 from avatarkit.methods.best import Best
-from avatarkit.methods.radiance.config import identity
+from avatarkit.methods.options import identity
 from avatarkit.methods.radiance.trainer import Trainer
 
 FORMAT = 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from abc import abstractmethod
+from typing import Any
 
-from avatarkit.methods.radiance.model import FieldAt, Seen
+import torch
+from torch import Tensor, nn
+
+from avatarkit.methods.radiance.model import FieldAt, RayModel, Seen
 from avatarkit.methods.radiance.occupancy import Occupancy
 from avatarkit.rendering.volume import Volume, box_span, importance, render_volume, stratified
 
@@ -86,3 +89,27 @@ def _look(
     density = torch.zeros_like(t).index_put((ray, sample), found)
     rgb = torch.zeros(*t.shape, 3, dtype=t.dtype).index_put((ray, sample), colors)
     return render_volume(density, rgb, t, far), (points, found)
+
+
+class TwoLooks(RayModel):
+    """A field of one network for the coarse look and one for the fine one (the same where there is no fine look)."""
+
+    networks: nn.ModuleList
+
+    @abstractmethod
+    def field(self, network: Any, begun: Any) -> FieldAt:
+        """One of the ``networks`` as the field of an image."""
+
+    def render(
+        self,
+        begun: Any,
+        origins: Tensor,
+        directions: Tensor,
+        generator: torch.Generator | None = None,
+        everywhere: bool = False,
+    ) -> Seen:
+        """See the base class."""
+        coarse, fine = (self.field(self.networks[i], begun) for i in (0, -1))
+        counts = (self.own.coarse, self.own.fine)
+        occupancy = self.occupancy if self.own.sampling == "skip" else None
+        return render_hierarchy((coarse, fine), origins, directions, counts, occupancy, generator, everywhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,18 +37,18 @@ WATCHED, WATCHED_PART, LOOKS, MEASURED = 4, 4, 10, 16
 HULL_FRAMES = 24
 
 
-class RayMethod:
+class RayMethod(ABC):
     """A method whose avatar is a ``RayModel``."""
 
     name: ClassVar[str]
     Config: ClassVar[type]
     Avatar: ClassVar[type[RayAvatar]]
 
+    @abstractmethod
     def model(
         self, config: Any, clip: ClipFrames, training: NDArray[np.int64], parts: tuple[SceneBox, Drivers]
     ) -> RayModel:
         """The model before its first step, with an empty occupancy. Draws from torch's own generator, seeded."""
-        raise NotImplementedError
 
     def fit(self, subject: Subject, config: Any, progress: Progress) -> RayAvatar:
         """An avatar of the person in a segmented track.

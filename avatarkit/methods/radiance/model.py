@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,15 +72,16 @@ class View:
         return volume.color + (1 - volume.alpha)[:, None] * self.behind
 
 
-class RayModel(nn.Module):
+class RayModel(nn.Module, ABC):
     """A head in a cube of head space that rays are shot through.
 
-    Subclasses give ``begin``, ``render``, ``loss`` and ``sizes``; what they are made of is saved as their state.
+    Subclasses give ``begin``, ``render``, ``density`` and ``loss``; what they are made of is saved as their state.
     """
 
-    def __init__(self, box: SceneBox, drivers: Drivers, occupancy: Occupancy) -> None:
+    def __init__(self, box: SceneBox, drivers: Drivers, occupancy: Occupancy, sizes: Any) -> None:
+        """``sizes``: a flat dataclass of what decides the shape of the model."""
         super().__init__()
-        self.box, self.drivers, self.occupancy = box, drivers, occupancy
+        self.box, self.drivers, self.occupancy, self.own = box, drivers, occupancy, sizes
 
     def moment(self, drive: Drive, frame: int = -1) -> Moment:
         """What the field is told of a drive."""
@@ -89,10 +91,11 @@ class RayModel(nn.Module):
             frame,
         )
 
+    @abstractmethod
     def begin(self, moment: Moment) -> Any:
         """Whatever is worked out once an image, for ``render``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def render(
         self,
         begun: Any,
@@ -106,15 +109,14 @@ class RayModel(nn.Module):
         With ``generator`` samples are jittered and ``Seen`` says where they were: training. ``everywhere`` looks
         into cells that were found empty, too.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def density(self, begun: Any, points: Tensor) -> Tensor:
         """[N] of the field of one image at ``points`` [N, 3]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, view: View, config: Any) -> Tensor:
         """Of one image's rays."""
-        raise NotImplementedError
 
     def groups(self, config: Any) -> list[dict[str, Any]]:
         """Parameter groups of Adam with the learning rates they begin with."""
@@ -122,7 +124,7 @@ class RayModel(nn.Module):
 
     def sizes(self) -> dict[str, Any]:
         """What the constructor of an empty model of the same shape needs, for the avatar's header."""
-        raise NotImplementedError
+        return dict(vars(self.own))
 
     def settle(self, moments: list[Moment]) -> None:
         """Finds the cells that rendering has to look into, from the field in ``moments`` of training."""
