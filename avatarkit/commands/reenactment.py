@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,12 +227,15 @@ def _reenact(
         actor = acting.opened(driver, path, stage.avatar.header, wishes, stage.rigged, early)
     else:
         actor = live.actor(feed, stage.avatar.header, wishes, stage.rigged)
-    with actor:
+    with actor, ExitStack() as ending:
         if holds_one_frame(target) and actor.frames != 1:
             raise UsageError(f"{target}: a driver needs .mp4, or %05d in a picture's name")
         stage = stage.begun(actor.neutral, actor.camera)
         counts = {"held": 0}
-        images = _images(job, stage, actor, counts)
+        # whoever leaves early stops what reads first, then what follows it, and only then the driver
+        images = ending.enter_context(closing(_images(job, stage, actor, counts)))
+        if feed is not None:
+            ending.callback(feed.close)
         image, drawing, number = next(images)
         height, width = image.shape[:2]
         sound = actor.video if job.audio and moving.has_sound(actor.video) else None
@@ -303,7 +306,7 @@ def _view(job: Job, stage: Stage) -> tuple[int | None, str]:
 
 def _images(
     job: Job, stage: Stage, actor: Acting, counts: dict[str, int]
-) -> Iterator[tuple[Image, float, int]]:
+) -> Generator[tuple[Image, float, int], None, None]:
     """Each finished frame, the seconds its drawing took, and its number; the driver is followed a little ahead."""
     from dataclasses import replace
 

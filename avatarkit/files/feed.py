@@ -97,6 +97,10 @@ class CaptureFeed(AbstractContextManager["CaptureFeed"]):
         return self
 
     def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Whoever waits for the next row gets the end."""
         self._slot.close()
 
     def _read(self) -> None:
@@ -212,8 +216,12 @@ class Feed(AbstractContextManager["Feed"]):
             self._begin(self._read, source)
         return self
 
-    def __exit__(self, *details: object) -> None:
+    def close(self) -> None:
+        """Whoever waits for the next frame gets the end."""
         self._slot.close()
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
