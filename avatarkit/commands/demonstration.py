@@ -184,7 +184,7 @@ def _learn(job: Job, paths: Paths, quiet: bool) -> dict[str, Any]:
     if job.threads:
         options["threads"] = job.threads
     fit = fitting.run(
-        fitting.Job(paths.segmented, "nerfblendshape", None, paths.avatar, False, options),
+        fitting.Job((str(paths.segmented),), "nerfblendshape", None, paths.avatar, False, options),
         json=False,
         quiet=quiet,
     )

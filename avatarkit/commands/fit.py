@@ -62,7 +62,7 @@ def command(
 ) -> None:
     """Make an avatar from a tracked clip or a photo; what is not tracked or segmented yet is so first.
 
-    Options of the method itself (see ``fit --method NAME --help``) may follow.
+    Options of the method itself (see ``fit --method NAME --help``) are given like the others.
     """
     from avatarkit.commands import fitting
 
@@ -72,7 +72,7 @@ def command(
         return
     fitting.run(
         fitting.Job(
-            track=track,
+            words=((str(track),) if track else ()) + tuple(context.args),
             method=method,
             video=video,
             output=output,
@@ -92,7 +92,6 @@ def command(
                 "background": background,
                 "preview": None if preview is None else str(preview),
             },
-            extra=tuple(context.args),
         ),
         json,
         quiet,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import ExitStack
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +35,17 @@ TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 
 @dataclass(frozen=True)
 class Job:
-    """The options of one ``fit``; ``options`` left at None keep the preset's value."""
+    """The options of one ``fit``; ``options`` left at None keep the preset's value.
 
-    track: Path | None
+    ``words``: the track and options of the method, in any order.
+    """
+
+    words: tuple[str, ...]
     method: str
     video: Path | None
     output: Path | None
     resume: bool
     options: dict[str, Any]
-    extra: tuple[str, ...] = ()
 
 
 def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
@@ -56,7 +58,10 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     from avatarkit.methods.registry import Subject
 
     method = registry.get(job.method)
-    path = streams.input_path(job.track, "a track")
+    argument, own = parse(job.words, method.Config)
+    options = _known(job.options | {"resume": job.resume}, job.method, method.Config) | own
+    config = _make(method, options)
+    path = streams.input_path(argument, "a track")
     tracked = path is None or _is_track(path)
     if path is not None and not tracked:
         track, source = _tracked(path, quiet), path
@@ -68,10 +73,8 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
     if tracked:
         source = resolve_video(track, job.video, beside=path)
     checkpoint = Path(f"{target.path if target.path else stem + '.fit.safetensors'}.checkpoint")
-    options = _known(
-        {**job.options, "resume": job.resume, "checkpoint": str(checkpoint)}, job.method, method.Config
-    )
-    config = _make(method, options | parse(job.extra, method.Config))
+    if hasattr(config, "checkpoint"):
+        config = replace(config, checkpoint=str(checkpoint))
     if track.mattes is None:
         track = _segmented(track, source, quiet)
     with ExitStack() as stack:
@@ -107,35 +110,38 @@ def _tracked(path: Path, quiet: bool) -> Track:
         return track(path, TrackOptions(), bar)
 
 
-def parse(extra: tuple[str, ...], config: type) -> dict[str, Any]:
-    """Options of a method given as ``--name value``, ``--name=value``, ``--flag`` or ``--no-flag``.
+def parse(words: tuple[str, ...], config: type) -> tuple[Path | None, dict[str, Any]]:
+    """The track among ``words``, if any, and the method's options: ``--name value``, ``--name=value``, ``--flag`` or
+    ``--no-flag``.
 
     Raises UsageError for names the method does not have and values of the wrong type.
     """
     known = {field.name: field for field in fields(config) if field.name not in COMMON}
+    track: Path | None = None
     result: dict[str, Any] = {}
-    words = list(extra)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            raise UsageError(f"unexpected argument '{word}'")
+    left = list(words)
+    while left:
+        word = left.pop(0)
         name, equals, value = word[2:].partition("=")
         field = known.get(name.replace("-", "_"))
         negated = known.get(name.removeprefix("no-").replace("-", "_")) if name.startswith("no-") else None
-        if field is None and negated is not None and _type(negated) is bool and not equals:
+        if not word.startswith("--") or (field is None and negated is None and Path(word).exists()):
+            if track is not None:
+                raise UsageError(f"unexpected argument '{word}'")
+            track = Path(word)
+        elif field is None and negated is not None and _type(negated) is bool and not equals:
             result[negated.name] = False
-            continue
-        if field is None:
+        elif field is None:
             raise UsageError(f"no such option: --{name} (see fit --help)")
-        if _type(field) is bool and not equals:
+        elif _type(field) is bool and not equals:
             result[field.name] = True
-            continue
-        if not equals:
-            if not words:
-                raise UsageError(f"--{name} needs a value")
-            value = words.pop(0)
-        result[field.name] = _value(field, value)
-    return result
+        else:
+            if not equals:
+                if not left:
+                    raise UsageError(f"--{name} needs a value")
+                value = left.pop(0)
+            result[field.name] = _value(field, value)
+    return track, result
 
 
 def _value(field: Field[Any], text: str) -> Any:
@@ -180,7 +186,7 @@ def _known(options: dict[str, Any], name: str, config: type) -> dict[str, Any]:
     """
     has = {field.name for field in fields(config)}
     for key, value in options.items():
-        if key not in has and value not in (None, DEFAULTS.get(key)) and key != "checkpoint":
+        if key not in has and value not in (None, DEFAULTS.get(key)):
             raise UsageError(f"--{key.replace('_', '-')}: {name} has no such option")
     return {key: value for key, value in options.items() if key in has and value is not None}
 

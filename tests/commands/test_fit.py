@@ -118,11 +118,12 @@ def test_a_track_without_a_face_is_exit_code_3(
 
 def test_option_words_become_values() -> None:
     extra = ("--basis-levels", "7", "--outside=0.5", "--no-pose-bases", "--perceptual", "lpips")
-    assert fitting.parse(extra, Config) == {
-        "basis_levels": 7, "outside": 0.5, "pose_bases": False, "perceptual": "lpips",
-    }  # fmt: skip
-    with pytest.raises(UsageError):
-        fitting.parse(("stray",), Config)
+    expected = {"basis_levels": 7, "outside": 0.5, "pose_bases": False, "perceptual": "lpips"}
+    assert fitting.parse(extra, Config) == (None, expected)
+    for at in (0, 2, 3, 6):  # the track may stand anywhere but between a name and its value
+        assert fitting.parse((*extra[:at], "me.npz", *extra[at:]), Config) == (Path("me.npz"), expected)
+    with pytest.raises(UsageError, match="unexpected argument 'stray'"):
+        fitting.parse(("me.npz", "stray"), Config)
     with pytest.raises(UsageError):  # an option of the command is not one of the method
         fitting.parse(("--steps", "7"), Config)
 
