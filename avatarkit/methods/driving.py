@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,9 @@ Float = NDArray[np.float32]
 
 CONVERGED = 0.0
 """Eye widths by which the irises of resting eyes may lie closer to the nose than to the temples, both together."""
+
+CLOSED = 0.15
+"""How much further than the jaw opens them lips can be closed: pressed together."""
 
 
 def neutral_frame(track: Track) -> int:
@@ -309,7 +313,21 @@ def still(
         if name not in names:
             raise UsageError(f"--set {name}: the avatar knows {', '.join(names)}")
         expression[names.index(name)] = value
-    return turned(replace(rest, expression=expression), yaw, pitch, roll)
+    return turned(replace(rest, expression=possible(expression, rest, names)), yaw, pitch, roll)
+
+
+def possible(expression: Float, rest: Drive, names: Sequence[str]) -> Float:
+    """Coefficients [E] that were set by hand as a face can make them: ``mouthClose`` brings lips together that the jaw
+    has parted, so alone it would push them through each other."""
+    if "mouthClose" not in names or "jawOpen" not in names:
+        return expression
+    close, jaw = names.index("mouthClose"), names.index("jawOpen")
+    most = max(float(rest.expression[close]), float(expression[jaw]) + CLOSED)
+    if expression[close] <= most:
+        return expression
+    result = expression.copy()
+    result[close] = most
+    return result
 
 
 def turned(drive: Drive, yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Drive:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from avatarkit.files.errors import UsageError
-from avatarkit.methods.driving import neutral_drive, still, turned
+from avatarkit.methods.driving import neutral_drive, possible, still, turned
 from avatarkit.methods.registry import Drive
 from avatarkit.methods.stage import Stage
 from avatarkit.rendering.viewpoint import Viewpoint
@@ -135,7 +135,8 @@ class Session:
             expression = drive.expression.copy()
             for name, value in view.expression.items():
                 expression[self.names.index(name)] += value
-            drive = replace(drive, expression=np.clip(expression, 0, 1))
+            rest = neutral_drive(stage.avatar.header)
+            drive = replace(drive, expression=possible(np.clip(expression, 0, 1), rest, self.names))
         if any(view.turn) and drive.landmarks is None:
             drive = turned(drive, *view.turn)
         with self._lock:

@@ -170,6 +170,19 @@ def test_still_turns_about_the_neck_and_knows_its_names() -> None:
         driving.still(header, {"noSuchShape": 1.0})
 
 
+def test_lips_close_no_further_than_the_jaw_opens_them() -> None:
+    names = ["jawOpen", "mouthClose", "browInnerUp"]
+    rest = driving.neutral_drive(make_header(make_track()))
+    rest = replace(rest, expression=np.array([0.02, 0.05, 0.3], np.float32))
+
+    def made(*values: float) -> list[float]:
+        return driving.possible(np.array(values, np.float32), rest, names).round(6).tolist()
+
+    assert made(0.0, 1.0, 0.3) == pytest.approx([0.0, driving.CLOSED, 0.3])
+    assert made(1.0, 1.0, 0.0) == pytest.approx([1.0, 1.0, 0.0])
+    assert made(0.5, 0.4, 0.0) == pytest.approx([0.5, 0.4, 0.0])
+
+
 def test_performance_is_acted_on_top_of_the_avatars_rest() -> None:
     header = make_header(make_track())
     rest = driving.neutral_drive(header)
