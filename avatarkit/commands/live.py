@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 import time
@@ -23,6 +24,8 @@ GLIDE = 15
 """Frames in which a neutral frame gives way to a better one."""
 CAPTURE_FPS = 60.0
 """Frames a second of coefficients (Live Link Face's), where ``--fps`` does not say it."""
+TURN = 0.0005
+"""Seconds for which one thread may keep the interpreter from another."""
 
 
 def fed(size: str | None, fps: float | None, live: bool, at_once: bool) -> Feed | CaptureFeed | None:
@@ -183,6 +186,14 @@ class LiveCaptured(Acting):
     def figures(self) -> dict[str, Any]:
         """See ``Acting``."""
         return self.clock.figures()
+
+
+def prompt() -> None:
+    """Let nothing hold a frame up: threads take short turns, and what is there by now is no longer searched for
+    garbage (a tenth of a second)."""
+    sys.setswitchinterval(TURN)
+    gc.collect()
+    gc.freeze()
 
 
 def actor(feed: Feed | CaptureFeed, header: dict[str, Any], wishes: Wishes, rigged: bool) -> Acting:

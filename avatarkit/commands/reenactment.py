@@ -231,6 +231,8 @@ def _reenact(
         if holds_one_frame(target) and actor.frames != 1:
             raise UsageError(f"{target}: a driver needs .mp4, or %05d in a picture's name")
         stage = stage.begun(actor.neutral, actor.camera)
+        if feed is not None:
+            live.prompt()
         counts = {"held": 0}
         # whoever leaves early stops what reads first, then what follows it, and only then the driver
         images = ending.enter_context(closing(_images(job, stage, actor, counts)))

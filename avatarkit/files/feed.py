@@ -159,6 +159,10 @@ class Feed(AbstractContextManager["Feed"]):
         """Frames that came and were never taken."""
         return self._slot.dropped
 
+    def idle(self, seconds: float) -> bool:
+        """Wait until whoever takes the frames waits for one, ``seconds`` at most; whether that is so."""
+        return self._slot.hungry.wait(seconds)
+
     @property
     def info(self) -> VideoInfo:
         """Size and rate; the number of frames is not known and 0."""

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -25,6 +26,8 @@ from avatarkit.tracking.tracker import observations
 
 LEARN_AFTER = 48
 """Frames with a face after which the person is learned once more, from all of them."""
+PATIENCE = 0.25
+"""Seconds after which learning goes on although no frame is waited for."""
 RECENT = 24
 """Frames that tell how wide this person's eyes open."""
 THINNED = 2
@@ -151,6 +154,9 @@ class LiveStream(TrackStream):
             self._learning.start()
 
     def _study(self) -> None:
+        if self._feed is not None:
+            # between two frames, or now and then where there is no time between them
+            solver.GIVE_WAY.set(partial(self._feed.idle, PATIENCE))
         pupil = copy.copy(self)
         pupil._begun = self._lot[::THINNED]
         pupil._learn()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -22,6 +23,10 @@ Result = TypeVar("Result")
 
 CHUNK = 128
 """Frames solved together: enough for matrix products to pay, few enough to keep memory flat."""
+COURTEOUS = 3
+"""The same for work that gives way to other work."""
+GIVE_WAY: ContextVar[Callable[[], object] | None] = ContextVar("GIVE_WAY", default=None)
+"""Set by a thread that must not delay others: called before each few frames, it returns when they may be solved."""
 FIT_FRAMES = 600
 """Frames from which a person is learned; a longer clip is sampled evenly, its motion solved for every frame."""
 
@@ -219,12 +224,18 @@ def prior_of(basis: Basis, settings: Settings) -> Prior:
 
 
 def _chunks(count: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    size = CHUNK if GIVE_WAY.get() is None else COURTEOUS
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _mapped(work: Callable[[slice], Result], count: int) -> Iterator[Result]:
     """``work`` on every chunk, two at a time, results in order: the same bits whatever the timing."""
-    chunks = _chunks(count)
+    chunks, give_way = _chunks(count), GIVE_WAY.get()
+    if give_way is not None:
+        for chunk in chunks:
+            give_way()
+            yield work(chunk)
+        return
     if len(chunks) == 1:
         yield work(chunks[0])
         return

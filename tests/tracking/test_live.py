@@ -11,6 +11,7 @@ import pytest
 
 from avatarkit.files.feed import Feed
 from avatarkit.files.track import Track
+from avatarkit.tracking import solver
 from avatarkit.tracking.coefficients import Prior, descend
 from avatarkit.tracking.live import LEARN_AFTER, LiveStream
 from avatarkit.tracking.one_euro import OneEuro
@@ -61,6 +62,24 @@ def test_a_stream_is_followed_and_its_person_learned_again(feed: Feed) -> None:
     for name, least in (("jawOpen", 0.99), ("eyeBlinkLeft", 0.95), ("mouthSmileLeft", 0.97)):
         j = truth.template.names.index(name)
         assert np.corrcoef(found[:, j], truth.expression[: len(found), j])[0, 1] > least, name
+
+
+def test_learning_gives_way_every_few_frames_to_the_same_end() -> None:
+    truth = synthetic.make(24)
+    settings = solver.Settings(refine=False, rounds=2)
+    asked: list[int] = []
+
+    def learned() -> np.ndarray:
+        return solver.fit_person(truth.template, truth.seen, settings, lambda share: None).neutral
+
+    alone = learned()
+    token = solver.GIVE_WAY.set(lambda: asked.append(1))
+    try:
+        courteous = learned()
+    finally:
+        solver.GIVE_WAY.reset(token)
+    np.testing.assert_allclose(courteous, alone, atol=1e-5)
+    assert len(asked) == 2 * settings.rounds * 24 // solver.COURTEOUS
 
 
 def test_nothing_of_the_future_is_known(feed: Feed) -> None:
