@@ -106,6 +106,43 @@ class _Carry(torch.autograd.Function):
         return out, None, None, None
 
 
+def reveal(
+    positions: Tensor,
+    bones: Tensor,
+    bone: Tensor,
+    behind: Tensor,
+    hole: Tensor,
+    frames: Tensor,
+    borders: Tensor,
+) -> Tensor:
+    """How much of each Gaussian the holes of a face (open lids, parted lips) leave to be seen: [N], 1 for most.
+
+    A hole is an upper and a lower border in the plane z = 1, in coordinates along a line and across it. With d the
+    distance inside from the nearer border at a point's place along, less how far the place lies beyond the
+    upper border's ends, in units of the hole's softness, 1 / (1 + exp(-2 d)) of the point is seen.
+
+    Args:
+        positions: [3, N] at rest. bones: [12, B], bone: [N] int32, see ``carry``.
+        behind: [M] int32 the Gaussians that lie behind a hole, hole: [M] int32 which. Not checked against N and H.
+        frames: [H, 7] origin (2), the unit vectors along (2) and across (2), and the softness of each hole.
+        borders: [H, 2, 2, K] upper and lower border; per border K places along, rising, and across.
+
+    No gradients. Raises ValueError for shapes that do not fit.
+    """
+    positions = shaped("positions", positions, 3, None)
+    bones = shaped("bones", bones, 12, None)
+    bone = shaped("bone", bone, positions.shape[1])
+    hole = shaped("hole", hole, len(behind))
+    frames = shaped("frames", frames, None, 7)
+    borders = shaped("borders", borders, len(frames), 2, 2, None)
+    native = native_for(positions, bones, frames, borders)
+    if native is None:
+        return twin.reveal(positions, bones, bone, behind, hole, frames, borders)
+    out = torch.empty(positions.shape[1])
+    native.reveal(*(plain(t) for t in (positions, bones, bone, behind, hole, frames, borders)), out)
+    return out
+
+
 @dataclass(frozen=True)
 class LearnOptions:
     """Of one step of ``learn``: a rate a channel, and the residuals' rate in units of their channel's."""
@@ -113,7 +150,8 @@ class LearnOptions:
     rates: tuple[float, ...]
     residual_rate: float = 1.0
     betas: tuple[float, float] = (0.9, 0.99)
-    eps: float = 1e-15
+    eps: tuple[float, ...] = (1e-15,) * CHANNELS
+    """a channel: Gaussians whose gradients are smaller hardly move"""
 
 
 def learn(
@@ -127,6 +165,10 @@ def learn(
     options: LearnOptions,
 ) -> Tensor:
     """One step of Adam on the Gaussians and a rank-1 step on their residuals, with the next frame's blend.
+
+    The three coordinates of a position share one second moment, that of the gradient's length (VectorAdam, Ling et al.
+    2022): Adam's own makes as large steps where a gradient is next to nothing, and what no camera sees, the depth of
+    a Gaussian in a frontal clip, would wander off.
 
     Args:
         base: [14, N], updated in place. moments: [2, 14, N], first and second, in place.
@@ -147,8 +189,10 @@ def learn(
     gradient = shaped("gradient", gradient, CHANNELS, count)
     coefficients = shaped("coefficients", coefficients, bases)
     next_coefficients = shaped("next_coefficients", next_coefficients, bases)
-    if len(options.rates) != CHANNELS:
-        raise ValueError(f"{CHANNELS} rates are needed, not {len(options.rates)}")
+    if not len(options.rates) == len(options.eps) == CHANNELS:
+        raise ValueError(
+            f"{CHANNELS} rates and epsilons are needed, not {len(options.rates)}, {len(options.eps)}"
+        )
     native = native_for(base, moments, residual, gradient, coefficients, next_coefficients)
     with torch.no_grad():
         if native is None:
@@ -159,7 +203,7 @@ def learn(
             raise ValueError("base, moments and residual are updated in place and must be contiguous")
         out = torch.empty_like(base)
         native.learn(
-            base, moments, residual, gradient, torch.tensor(options.rates), coefficients, next_coefficients,
-            *options.betas, options.eps, options.residual_rate, step, out,
+            base, moments, residual, gradient, torch.tensor([options.rates, options.eps]), coefficients,
+            next_coefficients, *options.betas, options.residual_rate, step, out,
         )  # fmt: skip
         return out

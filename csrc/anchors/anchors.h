@@ -8,10 +8,11 @@
 namespace avatarkit {
 
 constexpr int64_t kCarried = 14;   // channels of a Gaussian: position 3, logit, color 3, quaternion 4, log scale 3
+constexpr int64_t kPosition = 3;   // the first of them
 constexpr int64_t kBlended = 7;    // the first of them, those with residuals
 
 struct LearnStep {
-    float beta1, beta2, eps;
+    float beta1, beta2;
     float correction1, correction2;  // 1 - beta^step
     float residual_rate;             // of the residuals, times a channel's own rate
 };
@@ -30,13 +31,21 @@ AK_DECLARE(void carry(const float* gaussians, const float* bones, const int32_t*
                       int64_t count, int64_t bone_count, float* mean, float* covariance, float* color,
                       float* opacity))
 
+// out [N]: how much of each Gaussian holes leave to be seen, 1 of those not listed in `behind` [M], whose holes `hole` [M]
+// are. frames [H][7]: origin, unit vectors along and across, softness; borders [H][2][2][K]: upper and lower, places along
+// (rising) and across, in the plane z = 1.
+AK_DECLARE(void reveal(const float* positions, const float* bones, const int32_t* bone, const int32_t* behind,
+                       const int32_t* hole, const float* frames, const float* borders, int64_t listed, int64_t knots,
+                       int64_t count, int64_t bone_count, float* out))
+
 // Gradients of the outputs of `carry` to `gradient` [14][N] of the Gaussians.
 AK_DECLARE(void carry_backward(const float* gaussians, const float* bones, const int32_t* bone,
                                const float* visibility, int64_t count, int64_t bone_count, const float* grad_mean,
                                const float* grad_covariance, const float* grad_color, const float* grad_opacity,
                                float* gradient))
 
-// One step of Adam on base [14][N] with moments [2][14][N] and rates [14]; the residuals [K][7][N] move by
+// One step of Adam on base [14][N] with moments [2][14][N], and rates and epsilons [2][14]; the three of a position share
+// their second moment, that of their squares' sum. The residuals [K][7][N] move by
 // rate * residual_rate * c_k * g / (sqrt(v) + eps), without moments of their own. out [14][N]: the Gaussians of
 // next_coefficients, base + sum_k c'_k residual_k. Every float is worked out by one thread.
 AK_DECLARE(void learn(float* base, float* moments, float* residual, const float* gradient, const float* rates,

@@ -1,5 +1,6 @@
 #include "anchors/anchors.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/simd.h"
@@ -168,6 +169,39 @@ void carry(const float* gaussians, const float* bones, const int32_t* bone, cons
     }
 }
 
+// Through (along, across) [2][knots], constant beyond its ends.
+static float border_at(const float* border, int64_t knots, float place) {
+    const float* across = border + knots;
+    if (!(place > border[0])) return across[0];
+    for (int64_t k = 1; k < knots; ++k)
+        if (place < border[k])
+            return across[k - 1] + (place - border[k - 1]) / (border[k] - border[k - 1]) * (across[k] - across[k - 1]);
+    return across[knots - 1];
+}
+
+void reveal(const float* positions, const float* bones, const int32_t* bone, const int32_t* behind,
+            const int32_t* hole, const float* frames, const float* borders, int64_t listed, int64_t knots,
+            int64_t count, int64_t bone_count, float* out) {
+    std::fill(out, out + count, 1.f);
+    for (int64_t m = 0; m < listed; ++m) {
+        const int64_t n = behind[m];
+        const float* map = bones + bone[n];
+        float moved[3];
+        for (int i = 0; i < 3; ++i, map += 4 * bone_count)
+            moved[i] = map[0] * positions[n] + map[bone_count] * positions[count + n] +
+                       map[2 * bone_count] * positions[2 * count + n] + map[3 * bone_count];
+        const float* f = frames + 7 * hole[m];
+        const float* upper = borders + 4 * knots * hole[m];
+        const float x = moved[0] / moved[2] - f[0], y = moved[1] / moved[2] - f[1];
+        const float along = f[2] * x + f[3] * y, across = f[4] * x + f[5] * y;
+        const float below = across - border_at(upper, knots, along);
+        const float above = border_at(upper + 2 * knots, knots, along) - across;
+        const float beyond = std::max(std::max(upper[0] - along, along - upper[knots - 1]), 0.f);
+        const float inside = (std::min(below, above) - beyond) / f[6];
+        out[n] = 1.f / (1.f + std::exp(-2.f * inside));
+    }
+}
+
 void carry_backward(const float* gaussians, const float* bones, const int32_t* bone, const float* visibility,
                     int64_t count, int64_t bone_count, const float* grad_mean, const float* grad_covariance,
                     const float* grad_color, const float* grad_opacity, float* gradient) {
@@ -239,11 +273,20 @@ void learn(float* base, float* moments, float* residual, const float* gradient, 
         float* first = moments + at;
         float* second = moments + kCarried * count + at;
         float* blended = out + at;
-        float move[kPart];
+        float move[kPart], square[kPart];
+        if (channel < kPosition) {
+            for (int64_t i = 0; i < size; ++i) {
+                const float* x = gradient + begin + i;
+                square[i] = x[0] * x[0] + x[count] * x[count] + x[2 * count] * x[2 * count];
+            }
+        } else {
+            for (int64_t i = 0; i < size; ++i) square[i] = g[i] * g[i];
+        }
+        const float rate = rates[channel], eps = rates[kCarried + channel];
         for (int64_t i = 0; i < size; ++i) {
             first[i] = step.beta1 * first[i] + (1 - step.beta1) * g[i];
-            second[i] = step.beta2 * second[i] + (1 - step.beta2) * g[i] * g[i];
-            const float scale = rates[channel] / (std::sqrt(second[i] / step.correction2) + step.eps);
+            second[i] = step.beta2 * second[i] + (1 - step.beta2) * square[i];
+            const float scale = rate / (std::sqrt(second[i] / step.correction2) + eps);
             value[i] -= scale * first[i] / step.correction1;
             blended[i] = value[i];
             move[i] = scale * step.residual_rate * g[i];

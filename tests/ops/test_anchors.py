@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avatarkit.ops.anchors import CHANNELS, LearnOptions, carry, deform, learn
+from avatarkit.ops.anchors import CHANNELS, LearnOptions, carry, deform, learn, reveal
 from avatarkit.ops.native import module
 from avatarkit.ops.reference import anchors as twin
 
@@ -43,6 +43,56 @@ def test_carry_takes_any_stride_and_refuses_wrong_shapes() -> None:
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="bones"):
         carry(values, maps[:9], bone, visibility)
+
+
+@pytest.mark.parametrize("listed", [0, 1, 300])
+def test_reveal_matches_its_twin(listed: int) -> None:
+    random = torch.Generator().manual_seed(4)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    values, bones = normal(CHANNELS, 400)[:3] * 0.2, normal(12, 5) * 0.2
+    bones[11] += 2  # before the camera
+    bone, behind = (torch.randint(n, (400,), generator=random, dtype=torch.int32) for n in (5, 400))
+    behind = torch.randperm(400, generator=random)[:listed].int()
+    hole = torch.randint(3, (listed,), generator=random, dtype=torch.int32)
+    axes = torch.linalg.qr(normal(3, 2, 2))[0].reshape(3, 4)
+    frames = torch.cat([0.1 * normal(3, 2), axes, torch.full((3, 1), 0.02)], 1)
+    places = torch.cat([normal(3, 2, 9).sort(-1).values * 0.2, torch.zeros(3, 2, 2)], -1)
+    places[..., 9:] = places[..., 8:9]  # shorter borders repeat their last point
+    across = torch.stack([normal(3, 11) * 0.05 - 0.1, normal(3, 11) * 0.05 + 0.1], 1)
+    across[..., 9:] = across[..., 8:9]
+    borders = torch.stack([places, across], 2)
+    exact = (values, bones, bone, behind, hole, frames, borders)
+    want = twin.reveal(*exact)
+    got = reveal(*(t.float() if t.is_floating_point() else t for t in exact))
+    torch.testing.assert_close(got.double(), want, rtol=1e-3, atol=2e-4)
+    assert (got == 1).sum() >= 400 - listed
+    if listed == 300:
+        assert (got < 0.1).any() and (got[behind.long()] > 0.9).any()
+    with pytest.raises(ValueError, match="borders"):
+        reveal(*(t.float() if t.is_floating_point() else t for t in (*exact[:6], borders[:2])))
+
+
+def test_positions_learn_along_their_gradient() -> None:
+    """A first step leads along the gradient of a position, as long as the rate; what is next to none makes none."""
+    gradient = torch.zeros(CHANNELS, 2)
+    gradient[:3, 0], gradient[:3, 1] = torch.tensor([3.0, 4.0, 0.001]), 1e-9
+    base = torch.zeros(CHANNELS, 2)
+    options = LearnOptions((0.1,) * CHANNELS, eps=(1e-4,) * CHANNELS)
+    learn(
+        base,
+        torch.zeros(2, CHANNELS, 2),
+        torch.zeros(0, 7, 2),
+        gradient,
+        torch.zeros(0),
+        torch.zeros(0),
+        1,
+        options,
+    )
+    torch.testing.assert_close(base[:3, 0], torch.tensor([-0.06, -0.08, -0.00002]), rtol=1e-3, atol=1e-7)
+    assert float(base[:3, 1].abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize(("count", "bases"), [(1, 1), (700, 9), (10, 0)])

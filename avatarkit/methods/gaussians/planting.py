@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -28,6 +28,14 @@ CARD_DENSITY = 0.8
 """Gaussians an area, relative to each other."""
 MOUTH_SHARE, WHITE_SHARE, IRIS_SHARE = 0.06, 0.02, 0.016
 """Of all Gaussians: inside the mouth; on the whites and on the irises of both eyes."""
+INSIDE = {
+    "teeth": (0.72, 0.66, 0.58), "gums": (0.5, 0.26, 0.25),
+    "tongue": (0.56, 0.31, 0.29), "mouth": (0.2, 0.09, 0.09),
+}  # fmt: skip
+"""Colors of what lies in a mouth, beside skin as bright as ``SKIN``; the clip's own count as soon as it shows them."""
+SKIN = 0.55
+SUPPOSED = 0.3
+"""Frames that such a color counts as much as."""
 OPACITY = 0.8
 SPREAD, FLATNESS = 0.6, 0.3
 """Deviation of a Gaussian over the distance to its neighbors, and of its thickness over that."""
@@ -67,6 +75,8 @@ class _Patch:
     """[n] meters to the neighbors, or [n, 2] along the slope towards the camera and across it"""
     bone: NDArray[np.int64]
     opening: int
+    supposed: Float | None = None
+    """[n, 3] color where no frame shows it"""
 
 
 def plant(
@@ -103,7 +113,7 @@ def _gathered(patches: list[_Patch], rig: Rig, clip: Footage, looks: list[tuple[
     base = np.zeros((CHANNELS, len(points)), np.float32)
     base[:3] = points.T
     base[3] = np.log(OPACITY / (1 - OPACITY))
-    base[4:7] = _colors(points, bone, opening, rig, clip, looks).T
+    base[4:7] = _supposed(*_colors(points, bone, opening, rig, clip, looks), patches).T
     base[7:11] = _turned(np.concatenate([patch.normals for patch in patches])).T
     along, across = SPREAD * np.concatenate([_both(patch.spacing) for patch in patches], 1)
     base[11:14] = np.log(np.stack([along, across, FLATNESS * across]))
@@ -172,7 +182,10 @@ def _mouth(rig: Rig, neutral: Float, head: HeadModel, count: int, random: np.ran
     ):
         inside = head.region_mask(name)[triangles].all(1)
         weight[inside & (forward > least)] = density
-    return _surface(rig, neutral, np.asarray(weight * true, np.float32), count, random, 2)
+    patch = _surface(rig, neutral, np.asarray(weight * true, np.float32), count, random, 2)
+    names = np.array(head.region_names)[head.region[triangles[patch.bone - rigs.RIGID]]]
+    first = np.where(np.isin(names[:, 0], list(INSIDE)), names[:, 0], "mouth")
+    return replace(patch, supposed=np.array([INSIDE[name] for name in first], np.float32).reshape(-1, 3))
 
 
 def _surface(
@@ -276,8 +289,12 @@ class _Card:
         covered = _filled(face.numpy() >= 0)
         # hair lies on the skull or, beyond it, about as deep as its outline
         known = depth.numpy()
-        z = pull_push(known[..., None], (known > 0).astype(np.float32))[..., 0]
-        z = cv2.GaussianBlur(z, (0, 0), 0.012 * size)
+        z = _spread(known, known > 0)
+        # under the jaw it lies as far behind as the neck: a chin that comes down stays before it
+        lip, chin = (seen[head.landmarks[mark]] for mark in (14, 152))
+        low, high = (float(p[1] / p[2] * k[1, 1] + k[1, 2]) for p in (lip, chin))
+        fall = np.clip((np.arange(size) + 0.5 - low) / max(high - low, 1.0), 0, 1)[:, None]
+        z += fall * np.maximum(_spread(known, (known > 0) & ~covered) - z, 0)
         x, y = np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5)
         rays = np.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)], -1)
         points = ((rays * z[..., None] - rig.translation) @ rig.rotation).astype(np.float32)
@@ -328,6 +345,12 @@ class _Card:
         return _Patch(points, normal.astype(np.float32), np.stack([along, spacing], 1), bone, -1)
 
 
+def _spread(depth: Float, there: Bool) -> Float:
+    """``depth`` [H, W] where it is ``there``, spread smoothly over the rest."""
+    whole = pull_push(depth[..., None], there.astype(np.float32))[..., 0]
+    return np.asarray(cv2.GaussianBlur(whole, (0, 0), 0.012 * len(depth)), np.float32)
+
+
 def _filled(mask: Bool) -> Bool:
     """``mask`` [H, W] without holes."""
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -351,8 +374,8 @@ def _colors(
     rig: Rig,
     clip: Footage,
     looks: list[tuple[int, Drive]],
-) -> Float:
-    """[N, 3] mean color of the frames where each Gaussian is seen on the person."""
+) -> tuple[Float, Float]:
+    """[N, 3] mean color of the frames where each Gaussian is seen on the person, and [N, 1] in how many it is."""
     total, weight = np.zeros((len(points), 3)), np.full((len(points), 1), 1e-6)
     still = np.eye(3, 4, dtype=np.float32)
     for position, drive in looks:
@@ -369,4 +392,17 @@ def _colors(
             seen[behind, 0] *= hole.seen(moved[:, behind]) + 1e-4
         total += seen * values[:, :3]
         weight += seen
-    return (total / weight).astype(np.float32)
+    return (total / weight).astype(np.float32), weight.astype(np.float32)
+
+
+def _supposed(color: Float, seen: Float, patches: list[_Patch]) -> Float:
+    """[N, 3] ``color`` of the Gaussians of ``patches``, ``seen`` [N, 1] times, mixed with what is supposed of them."""
+    tone = float(np.median(color[seen[:, 0] > 1].mean(1))) if (seen > 1).any() else SKIN
+    result, at = color.copy(), 0
+    for patch in patches:
+        part = slice(at, at + len(patch.points))
+        if patch.supposed is not None:
+            share = SUPPOSED / (SUPPOSED + seen[part])
+            result[part] += share * (np.minimum(patch.supposed * tone / SKIN, 1) - result[part])
+        at = part.stop
+    return result

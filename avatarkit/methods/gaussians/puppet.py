@@ -11,9 +11,9 @@ from torch import Tensor
 
 from avatarkit.methods.gaussians import rig as rigs
 from avatarkit.methods.gaussians.drivers import Drivers
-from avatarkit.methods.gaussians.rig import Opening, Rig
+from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.registry import Drive
-from avatarkit.ops.anchors import carry
+from avatarkit.ops.anchors import carry, reveal
 from avatarkit.ops.splat import splat, splat_u8
 from avatarkit.rendering.camera import Camera
 
@@ -41,7 +41,8 @@ class Pose:
     """[K]"""
     torso: Float
     """[3, 4] camera space: what the torso does after the rest pose, as tracked or as the head's pose suggests"""
-    openings: list[Opening]
+    holes: tuple[Tensor, Tensor]
+    """frames and borders of the rig's openings, see ``ops.anchors.reveal``"""
 
 
 @dataclass(eq=False)
@@ -68,7 +69,11 @@ class Puppet:
         vertices = self.rig.posed(np.asarray(drive.expression, np.float32))
         coefficients = self.drivers.coefficients(drive, vertices, self.rig)
         torso = self.torso(drive, coefficients)
-        return Pose(drive, vertices, coefficients, torso, self.rig.openings(drive, vertices))
+        openings = self.rig.openings(drive, vertices)
+        frames, borders = np.stack([o.frame for o in openings]), np.stack([o.borders for o in openings])
+        return Pose(
+            drive, vertices, coefficients, torso, (torch.from_numpy(frames), torch.from_numpy(borders))
+        )
 
     def torso(self, drive: Drive, coefficients: Float) -> Float:
         """[3, 4] motion of the torso in camera space from its rest.
@@ -108,22 +113,12 @@ class Puppet:
 
     def visibility(self, positions: Tensor, bones: Tensor, pose: Pose) -> Tensor:
         """[N] what lids and lips leave to be seen of Gaussians whose ``positions`` [3, N] are at rest."""
-        result = torch.ones(len(self.bone))
-        rest = positions.index_select(1, self._behind).numpy()
-        m = bones.index_select(1, self._carrying).numpy().reshape(3, 4, -1)
-        moved = m[:, 0] * rest[0] + m[:, 1] * rest[1] + m[:, 2] * rest[2] + m[:, 3]
-        parts = zip(pose.openings, np.split(moved, self._bounds, axis=1), strict=True)
-        result[self._behind] = torch.from_numpy(
-            np.concatenate([opening.seen(part) for opening, part in parts])
-        )
-        return result
+        return reveal(positions, bones, self.bone, self._behind, self._hole, *pose.holes)
 
     def __post_init__(self) -> None:
-        groups = [torch.nonzero(self.opening == i)[:, 0] for i in range(len(rigs.CONTOURS))]
-        self._behind = torch.cat(groups)
-        """Gaussians behind one of the contours, contour by contour; ``_bounds`` where the next begins"""
-        self._bounds = np.cumsum([len(group) for group in groups])[:-1]
-        self._carrying = self.bone[self._behind]
+        self._behind = torch.nonzero(self.opening >= 0)[:, 0].int()
+        """[M] Gaussians behind one of the contours; ``_hole`` [M] which"""
+        self._hole = self.opening[self._behind.long()].int()
 
     def draw(self, gaussians: Tensor, pose: Pose, camera: Camera) -> Tensor:
         """[H, W, 4] premultiplied picture of blended ``gaussians`` [14, N]."""

@@ -46,6 +46,8 @@ CONTOURS = (
 """What opens before the left eye, the right eye and the inside of the mouth."""
 SOFTNESS = (0.0006, 0.0006, 0.0012)
 """Meters over which a contour covers what is behind it."""
+KNOTS = max(len(part) for pair in CONTOURS for part in pair)
+"""Most points of a border."""
 SLACK = (0.0003, 0.0003, 0.0015)
 """Meters by which a contour is opened further: landmarks are not exact."""
 
@@ -196,6 +198,18 @@ class Opening:
             return np.ascontiguousarray(local[order].T, np.float32)
 
         return cls(origin, axes, border(upper, -slack), border(lower, slack), softness)
+
+    @property
+    def frame(self) -> Float:
+        """[7] see ``ops.anchors.reveal``, and so ``borders`` [2, 2, KNOTS], whose last points repeat."""
+        return np.concatenate([self.origin, self.axes.reshape(-1), [self.softness]]).astype(np.float32)
+
+    @property
+    def borders(self) -> Float:
+        """[2, 2, KNOTS] upper and lower, along and across."""
+        return np.stack(
+            [side[:, np.minimum(np.arange(KNOTS), side.shape[1] - 1)] for side in (self.upper, self.lower)]
+        )
 
     def seen(self, points: Float) -> Float:
         """[N] how much of what lies at camera-space ``points`` [3, N] the hole leaves to be seen, 0 to 1."""

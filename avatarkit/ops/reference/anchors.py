@@ -47,6 +47,42 @@ def carry(
     return mean, covariance, gaussians[4:7].T, torch.sigmoid(gaussians[3]) * visibility
 
 
+def reveal(
+    positions: Tensor,
+    bones: Tensor,
+    bone: Tensor,
+    behind: Tensor,
+    hole: Tensor,
+    frames: Tensor,
+    borders: Tensor,
+) -> Tensor:
+    """Twin of ``ops.anchors.reveal``."""
+    behind, hole = behind.long(), hole.long()
+    maps = bones[:, bone[behind].long()].reshape(3, 4, -1)
+    moved = torch.einsum("ijm,jm->im", maps[:, :3], positions[:, behind]) + maps[:, 3]
+    origin, along, across, softness = frames[hole].split([2, 2, 2, 1], 1)
+    offset = (moved[:2] / moved[2]).T - origin
+    place, height = (offset * along).sum(1), (offset * across).sum(1)
+    edges = borders[hole]  # [M, 2, 2, K]
+    upper, lower = (_interpolated(place, *edges[:, i].unbind(1)) for i in (0, 1))
+    beyond = torch.maximum(edges[:, 0, 0, 0] - place, place - edges[:, 0, 0, -1]).clamp(min=0)
+    inside = (torch.minimum(height - upper, lower - height) - beyond) / softness[:, 0]
+    result = torch.ones(positions.shape[1], dtype=positions.dtype)
+    result[behind] = torch.sigmoid(2 * inside)
+    return result
+
+
+def _interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+    """[M] piecewise linear through ``knots`` [M, K], rising, and ``values`` [M, K]; constant beyond them."""
+    right = torch.searchsorted(knots.contiguous(), x[:, None].contiguous(), right=True).clamp(
+        1, knots.shape[1] - 1
+    )
+    left = right - 1
+    a, b, low, high = (t.gather(1, i)[:, 0] for t in (knots, values) for i in (left, right))
+    share = torch.where(b > a, (x - a) / (b - a).clamp(min=1e-20), torch.zeros(())).clamp(0, 1)
+    return low + share * (high - low)
+
+
 def learn(
     base: Tensor,
     moments: Tensor,
@@ -60,9 +96,11 @@ def learn(
     """Twin of ``ops.anchors.learn``."""
     beta1, beta2 = options.betas
     moments[0].mul_(beta1).add_(gradient, alpha=1 - beta1)
-    moments[1].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    rates = torch.tensor(options.rates, dtype=base.dtype)[:, None]
-    scale = rates / (torch.sqrt(moments[1] / (1 - beta2**step)) + options.eps)
+    square = gradient.square()
+    square[:3] = square[:3].sum(0)
+    moments[1].mul_(beta2).add_(square, alpha=1 - beta2)
+    rates, eps = torch.tensor([options.rates, options.eps], dtype=base.dtype)[..., None]
+    scale = rates / (torch.sqrt(moments[1] / (1 - beta2**step)) + eps)
     base.sub_(scale * moments[0] / (1 - beta1**step))
     blended = residual.shape[1]
     residual.sub_(coefficients[:, None, None] * (options.residual_rate * scale * gradient)[:blended])

@@ -17,6 +17,7 @@ from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.puppet import Puppet, torso_model
 from avatarkit.methods.gaussians.rig import Opening, Rig, twist
 from avatarkit.methods.registry import Drive
+from avatarkit.ops.anchors import reveal
 
 STILL = np.eye(3, 4, dtype=np.float32)
 
@@ -113,6 +114,11 @@ def test_an_opening_closes_beyond_its_corners() -> None:
     assert seen[0] > 0.99 and seen[1] > 0.8 and seen[2] < 0.2
     assert (seen[3:5] < 0.01).all()
     assert seen[5] == pytest.approx(seen[2], abs=0.01)
+    still, first = torch.eye(3, 4).reshape(12, 1), torch.zeros(6, dtype=torch.int32)
+    frames, borders = (torch.from_numpy(part[None]) for part in (hole.frame, hole.borders))
+    rest = torch.from_numpy(points.astype(np.float32))
+    packed = reveal(rest, still, first, torch.arange(6).int(), first, frames, borders)
+    np.testing.assert_allclose(packed.numpy(), seen, atol=1e-4)
 
 
 def test_drivers_stay_in_the_training_range(person: tuple[Track, Path], rig: Rig, drivers: Drivers) -> None:
