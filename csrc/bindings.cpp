@@ -26,6 +26,7 @@ void bind_layers(nb::module_& m);
 void bind_march(nb::module_& m);
 void bind_mlp(nb::module_& m);
 void bind_occupancy(nb::module_& m);
+void bind_patches(nb::module_& m);
 void bind_raster(nb::module_& m);
 void bind_render(nb::module_& m);
 void bind_resemblance(nb::module_& m);
@@ -69,6 +70,7 @@ NB_MODULE(_native, m) {
     bind_march(m);
     bind_mlp(m);
     bind_occupancy(m);
+    bind_patches(m);
     bind_raster(m);
     bind_render(m);
     bind_resemblance(m);

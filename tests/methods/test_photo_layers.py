@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from avatarkit.heads import landmarks as marks
-from avatarkit.methods.photo import draw, mesh, patches, prepare, texture, warp
+from avatarkit.methods.photo import draw, mesh, prepare, texture, warp
 from avatarkit.methods.photo.depth import outer_depth
 from tests.methods.test_photo_transfer import face
 
@@ -101,14 +101,6 @@ def test_depth_falls_behind_the_oval(points: Array) -> None:
     depth = outer_depth(places, points, np.full((SIZE, SIZE), np.nan))
     assert (np.diff(depth) > 0).all()
     assert depth[0] > points[454, 2]
-
-
-def test_soft_polygons_keep_their_area_within_half_a_pixel() -> None:
-    square = np.array([[20.25, 30.5], [60.25, 30.5], [60.25, 50.5], [20.25, 50.5]])
-    part = patches.region(square, 100, 100)
-    assert part is not None
-    assert part.mask.sum() == pytest.approx(800, rel=0.12)
-    assert patches.region(square + 500, 100, 100) is None
 
 
 def test_stripes_behind_the_person_go_on() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from avatarkit.heads import landmarks as marks
 from avatarkit.methods.photo import rules
 from avatarkit.methods.photo.lids import Lid
-from avatarkit.methods.photo.patches import polygon_mask
+from avatarkit.methods.photo.polygons import polygon_mask
 from tests.methods.test_photo_transfer import face
 
 Array = NDArray[np.float64]

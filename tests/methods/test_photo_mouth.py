@@ -9,7 +9,7 @@ from avatarkit.heads import landmarks as marks
 from avatarkit.methods.photo import borrowed
 from avatarkit.methods.photo.frames import Similarity
 from avatarkit.methods.photo.mouth import Mouth
-from avatarkit.methods.photo.patches import polygon_mask, region
+from avatarkit.methods.photo.polygons import polygon_mask
 from tests.methods.test_photo_transfer import face
 
 SKIN, SIZE = np.array([180, 140, 120]), 400
@@ -25,30 +25,27 @@ def test_the_drivers_mouth_arrives_at_the_photos_place_and_light() -> None:
     middle = (theirs[13, :2] + theirs[14, :2]) / 2
     x, y = middle.astype(int)
     picture[y - 2 : y + 3, x - 2 : x + 3] = (60, 60, 90)
-    part = region(mine[LOOP, :2], SIZE, SIZE)
-    assert part is not None
-    lent = borrowed.interior(picture, theirs, mine[LOOP, :2], part, 0.8 * SKIN.astype(np.float32))
+    lent = borrowed.interior(picture, theirs, mine[LOOP, :2], 0.8 * SKIN.astype(np.float32))
     assert lent is not None
-    color, share = lent
-    own = ((mine[13, :2] + mine[14, :2]) / 2 - (part.left, part.top)).astype(int)
-    assert share[own[1], own[0]] == pytest.approx(1, abs=0.01)
-    assert color[own[1], own[0]] == pytest.approx(0.8 * np.array([60, 60, 90]), abs=3)
+    color, share = lent.texels[..., :3], lent.texels[..., 3]
+    own = np.append((mine[13, :2] + mine[14, :2]) / 2, 1)
+    x, y = (lent.map @ own).astype(int)
+    assert share[y, x] == pytest.approx(1, abs=0.01)
+    assert color[y, x] == pytest.approx(0.8 * np.array([60, 60, 90]), abs=3)
     # Not a pixel of its lips: the color of their skin is nowhere believed.
     lips = np.abs(color - 0.8 * SKIN).max(-1) < 12
     assert share[lips].max(initial=0) < 0.5
     shut = face(1200, (200, 190))
     shut[14] = shut[13]
-    assert borrowed.interior(picture, shut, mine[LOOP, :2], part, SKIN.astype(np.float32)) is None
+    assert borrowed.interior(picture, shut, mine[LOOP, :2], SKIN.astype(np.float32)) is None
 
 
 def test_teeth_shine_where_a_mouth_glares() -> None:
     theirs = face(1200, (200, 190), jawOpen=0.6)
     picture = np.full((SIZE, SIZE, 3), 255, np.uint8)
-    part = region(theirs[LOOP, :2], SIZE, SIZE)
-    assert part is not None
-    lent = borrowed.interior(picture, theirs, theirs[LOOP, :2], part, np.full(3, 255, np.float32))
+    lent = borrowed.interior(picture, theirs, theirs[LOOP, :2], np.full(3, 255, np.float32))
     assert lent is not None
-    assert lent[0].max() <= borrowed.BRIGHTEST + 0.5
+    assert lent.texels[..., :3].max() <= borrowed.BRIGHTEST + 0.5
 
 
 def test_upper_teeth_stay_with_the_skull_and_lower_ones_go_with_the_jaw() -> None:

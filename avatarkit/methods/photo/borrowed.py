@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.heads import landmarks as marks
-from avatarkit.methods.photo.patches import Image, Region, polygon_mask, seen_through
+from avatarkit.methods.photo.polygons import polygon_mask
+from avatarkit.ops import patches
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
 LOOP = list(marks.LIPS_INNER)
 CHEEKS = [50, 280, 205, 425, 199, 200]
 BRIGHTEST = 235.0
@@ -29,10 +31,8 @@ def skin(photo: Image, landmarks: Array) -> Float:
     return np.asarray(np.median(colors, 0), np.float32)
 
 
-def interior(
-    picture: Image, theirs: Array, loop: Array, part: Region, light: Float
-) -> tuple[Float, Float] | None:
-    """([h, w, 3] color, [h, w] how far it is to be believed) in the region of the lips' inner ``loop`` [20, 2].
+def interior(picture: Image, theirs: Array, loop: Array, light: Float) -> patches.Picture | None:
+    """The driver's mouth for the lips' inner ``loop`` [20, 2], its alpha how far it is to be believed.
 
     ``picture`` [H, W, 3] is the driver's, ``theirs`` [478, 3] its landmarks; ``light`` [3] the photo's own skin,
     against which the driver's skin says how bright its mouth is to be. None where the driver's mouth is shut.
@@ -51,8 +51,6 @@ def interior(
     known = np.column_stack([loop, np.ones(len(loop))])
     across = np.linalg.lstsq(known, inner - (left, top), rcond=None)[0].T
     gain = float(np.clip(light.mean() / max(float(skin(picture, theirs).mean()), 1.0), *LIGHT))
-    seen = seen_through(np.dstack([crop * gain, inside]), across, part)
-    color = seen[..., :3]
-    bright = color.mean(-1, keepdims=True)
-    color = color * np.minimum(1, BRIGHTEST / np.maximum(bright, 1))
-    return np.asarray(color, np.float32), np.asarray(seen[..., 3], np.float32)
+    color = crop * gain
+    color *= np.minimum(1, BRIGHTEST / np.maximum(color.mean(-1, keepdims=True), 1))
+    return patches.picture(np.dstack([color, inside]), across)

@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.data.plate import pull_push
-from avatarkit.methods.photo.patches import BITS, Image, Region, blend, polygon_mask, region, seen_through
+from avatarkit.methods.photo.polygons import polygon_mask
 from avatarkit.methods.photo.rules import LIDS, eye_axes
 from avatarkit.methods.photo.warp import smoothstep
+from avatarkit.ops import patches
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
 
 BEGIN, WHOLE = 0.15, 0.55
 """Share of its own aperture by which an eye closes before new skin shows, and at which it is opaque."""
@@ -55,15 +57,16 @@ class Lid:
         level = float(np.median(light[near & (hidden == 0)])) if (near & (hidden == 0)).any() else 0.0
         clear = np.clip((light / max(level, 1.0) - 0.6) / 0.3, 0, 1)
         known = np.where(near, clear, 1) * (1 - hidden)
-        self.skin = np.asarray(pull_push(patch, known.astype(np.float32)), np.float32)
+        skin = np.asarray(pull_push(patch, known.astype(np.float32)), np.float32)
         rim = (cv2.dilate(inside, np.ones((3, 3), np.uint8)) > 0) & (
             cv2.erode(inside, np.ones((3, 3), np.uint8)) == 0
         )
         dark = np.percentile(patch[rim], 10, axis=0) if rim.any() else np.full(3, 40.0)
-        self.lash = np.asarray(np.minimum(dark, 0.45 * np.median(self.skin, (0, 1))), np.float32)
+        self.lash = np.asarray(np.minimum(dark, 0.45 * np.median(skin, (0, 1))), np.float32)
         self.rest = np.vstack([self._axes(landmarks), [0, 0, 1]])
         self.back = np.linalg.inv(self.rest)[:2]
         self.back[:, 2] -= origin
+        self.skin = patches.picture(skin, self.back).texels
 
     def closing(self, landmarks: Array) -> float:
         """0 where the eye of ``landmarks`` [478, 3] is as open as in the photo, 1 where it is shut."""
@@ -82,39 +85,12 @@ class Lid:
         crease = self._crease(landmarks, axes)
         outline = np.concatenate([crease, edge[::-1]])
         soft = max(0.7, SOFT * self.size)
-        part = region(outline, frame.shape[0], frame.shape[1], soft, margin=3 + round(2 * soft))
-        if part is None:
-            return
-        color = seen_through(self.skin, self.back @ np.vstack([axes, [0, 0, 1]]), part)
-        blend(frame, part, color, np.asarray(share * part.mask * _below(part, axes, crease, edge)))
-        self._lashes(frame, edge, share)
-
-    def _lashes(self, frame: Image, edge: Array, share: float) -> None:
-        """A dark line along ``edge`` [9, 2] with a fringe below it that thins out."""
+        where = patches.polygon(outline, soft, 3 + round(2 * soft))
+        skin = patches.Picture(self.skin, _after(self.back, axes))
+        patches.paint(frame, where, [skin], share, patches.lines(axes, crease, edge))
         size = float(np.linalg.norm(edge[-1] - edge[0]))
-        length = max(2, round(FRINGE * size))
-        low = np.floor(edge.min(0)).astype(int) - 4
-        high = np.ceil(edge.max(0)).astype(int) + 5 + length
-        left, top = max(int(low[0]), 0), max(int(low[1]), 0)
-        right, bottom = min(int(high[0]), frame.shape[1]), min(int(high[1]), frame.shape[0])
-        if right - left < 2 or bottom - top < 2:
-            return
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        fixed = np.round((edge - (left + 0.5, top + 0.5)) * (1 << BITS)).astype(np.int32)
-        cv2.polylines(mask, [fixed], False, 255, max(1, round(LINE * size)), cv2.LINE_AA, BITS)
-        line = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.6)
-        hair = line.copy()
-        for step in range(1, length + 1):
-            hair[step:] = np.maximum(
-                hair[step:], line[:-step] * np.float32(0.5 * (1 - step / (length + 1)) ** 1.5)
-            )
-        # Lashes are thick in the outer two thirds; at the inner corner there are none.
-        at = np.arange(left, right, dtype=np.float32) + 0.5
-        along = np.clip((at - edge[0, 0]) / (edge[-1, 0] - edge[0, 0] or 1.0), 0, 1)
-        taper = (1 - 0.75 * smoothstep((along - 0.55) / 0.45)).astype(np.float32)
-        place = Region(left, top, hair * taper)
-        color = np.broadcast_to(self.lash, (*mask.shape, 3))
-        blend(frame, place, color, np.asarray(DARK * share * place.mask))
+        thick, long = max(1, round(LINE * size)), max(2, round(FRINGE * size))
+        patches.paint_lashes(frame, edge, self.lash, thick, long, DARK * share)
 
     def _crease(self, landmarks: Array, axes: Array) -> Array:
         """[9, 2] where the new skin ends above: past the crease and the eye's corners, where lashes are drawn out."""
@@ -138,15 +114,6 @@ class Lid:
         return np.column_stack([linear, -linear @ middle])
 
 
-def _below(part: Region, axes: Array, crease: Array, edge: Array) -> Float:
-    """[h, w] 1 near the lid's ``edge``, fading out towards its ``crease`` (polylines [9, 2], corner to corner)."""
-    x, y = part.grid()
-    a = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2]
-    b = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2]
-    lines = []
-    for line in (crease, edge):
-        own = line @ axes[:, :2].T + axes[:, 2]
-        order = np.argsort(own[:, 0])
-        lines.append(np.interp(a.ravel(), own[order, 0], own[order, 1]).reshape(a.shape))
-    up = (lines[1] - b) / np.maximum(lines[1] - lines[0], 1e-3)
-    return smoothstep((1 - up) / 0.7).astype(np.float32)
+def _after(outer: Array, inner: Array) -> Float:
+    """[2, 3] the affine map ``outer`` of what ``inner`` [2, 3] makes."""
+    return np.asarray(outer @ np.vstack([inner, [0, 0, 1]]), np.float32)

@@ -12,10 +12,12 @@ from avatarkit.data.plate import pull_push
 from avatarkit.heads import landmarks as marks
 from avatarkit.methods.photo import borrowed
 from avatarkit.methods.photo.frames import Similarity
-from avatarkit.methods.photo.patches import Image, Region, blend, polygon_mask, region, seen_through
+from avatarkit.methods.photo.polygons import polygon_mask
+from avatarkit.ops import patches
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
 LOOP = list(marks.LIPS_INNER)
 SIDE = 256
 """Pixels of the generic cavity's picture, which is 1.6 mouth widths wide."""
@@ -51,14 +53,15 @@ class Mouth:
         self.to_cavity = np.column_stack([linear, np.array([self.side / 2, self.side / 3]) - linear @ anchor])
         self.across = across
         if self.own:
-            self.picture, self.shows = _own_interior(photo, landmarks, self.light)
+            self.picture, self.to_own = _own_interior(photo, landmarks)
 
     @cached_property
     def _cavity(self) -> tuple[Float, Float]:
         """See ``_cavity``; painted when the mouth first opens."""
         size = (self.side, self.side)  # no finer than the photo, or teeth shimmer
         cavity, lower = (
-            np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_AREA)) for layer in _cavity(self.light)
+            patches.picture(cv2.resize(layer, size, interpolation=cv2.INTER_AREA), np.eye(2, 3)).texels
+            for layer in _cavity(self.light)
         )
         return cavity, lower
 
@@ -69,44 +72,35 @@ class Mouth:
 
         ``driver``: its picture and landmarks, where its mouth is to be seen instead.
         """
-        height, width = frame.shape[:2]
         loop = landmarks[LOOP, :2]
         opened = float((landmarks[14, :2] - landmarks[13, :2]) @ self._now(head, self.across))
         if opened < 0.3:  # pixels
             return
-        part = region(loop, height, width, soft=0.6)
-        if part is None:
-            return
-        skull = _flat(head, self.depth)
-        back = _inverse(skull)
-        color = self._generic(part, back, opened)
+        back = _inverse(_flat(head, self.depth))
+        seen = self._generic(back, opened)
         if self.own:
-            own = seen_through(self.picture, back, part)
-            share = seen_through(self.shows, back, part)[..., None]
-            color = color + share * (own - color)
-        lent = borrowed.interior(*driver, loop, part, self.light) if driver else None
+            seen.append(patches.Picture(self.picture, _after(self.to_own, back).astype(np.float32)))
+        lent = borrowed.interior(*driver, loop, self.light) if driver else None
         if lent is not None:
-            color = color + lent[1][..., None] * (lent[0] - color)
+            seen.append(lent)
         # Lips keep light off what lies right behind them, the upper one most.
         soft = max(0.6, 0.05 * self.wide * head.scale)
-        shade = cv2.GaussianBlur(part.mask, (0, 0), soft)
-        drop = max(1, round(soft))
-        shade = np.minimum(shade, np.roll(shade, drop, 0))
         strength = 0.25 if self.own or lent is not None else 0.6
-        light = 1 - strength * np.clip(1 - shade * 1.15, 0, 1)
         # Lips that just part show a soft line first.
-        blend(frame, part, color * light[..., None], part.mask * np.float32(min(1.0, opened / FULL)))
+        share = min(1.0, opened / FULL)
+        patches.paint(frame, patches.polygon(loop, soft=0.6), seen, share, shade=(soft, strength))
 
-    def _generic(self, part: Region, back: Array, opened: float) -> Float:
+    def _generic(self, back: Array, opened: float) -> list[patches.Picture]:
+        """The cavity with the upper teeth, and what hangs from the jaw."""
         to_cavity = _after(self.to_cavity, back)
         cavity, lower = self._cavity
-        color = seen_through(cavity, to_cavity, part)
-        # The lower row hangs from the jaw: its edge stays a little above the lower lip.
-        sunk = np.array([0.0, self.side / (SPAN * self.wide) * opened])
+        # The lower row's edge stays a little above the lower lip.
         jaw = to_cavity.copy()
-        jaw[:, 2] -= sunk
-        row = seen_through(lower, jaw, part)
-        return np.asarray(color + row[..., 3:] * (row[..., :3] - color), np.float32)
+        jaw[1, 2] -= self.side / (SPAN * self.wide) * opened
+        return [
+            patches.Picture(cavity, to_cavity.astype(np.float32)),
+            patches.Picture(lower, jaw.astype(np.float32)),
+        ]
 
     @staticmethod
     def _now(head: Similarity, direction: Array) -> Array:
@@ -128,26 +122,26 @@ def _after(outer: Array, inner: Array) -> Array:
     return np.asarray(outer @ np.vstack([inner, [0, 0, 1]]))
 
 
-def _own_interior(photo: Image, landmarks: Array, light: Float) -> tuple[Float, Float]:
-    """([H, W, 3] the photo's interior continued, [H, W] where it is to be believed)."""
+def _own_interior(photo: Image, landmarks: Array) -> tuple[Float, Array]:
+    """([h, w, 4] the photo's interior continued, its alpha where it is to be believed; [2, 3] from photo to it)."""
     height, width = photo.shape[:2]
     loop = landmarks[LOOP, :2]
     inside = polygon_mask(loop, height, width).astype(np.uint8)
+    x, y, w, h = cv2.boundingRect(inside)
+    top, left = max(y - w, 0), max(x - w, 0)
+    part = slice(top, y + h + w), slice(left, x + 2 * w)
+    inside = np.ascontiguousarray(inside[part])
     thin = cv2.erode(inside, np.ones((3, 3), np.uint8))
     known = (thin if thin.sum() > 0.4 * inside.sum() else inside).astype(np.float32)
-    x, y, w, h = cv2.boundingRect(inside)
-    pad = w
-    top, left = max(y - pad, 0), max(x - pad, 0)
-    rows, columns = slice(top, y + h + pad), slice(left, x + w + pad)
-    picture = photo.astype(np.float32)
-    picture[rows, columns] = pull_push(picture[rows, columns], known[rows, columns])
+    picture = pull_push(photo[part].astype(np.float32), known)
     # Above and beside, teeth go on; below what shows there is the dark.
     reach = 2 * max(1, round(0.035 * w)) + 1
     grown = cv2.dilate(inside, np.ones((reach, reach), np.uint8), anchor=(reach // 2, 0))
     grown = np.maximum(grown, cv2.dilate(inside, np.ones((1, 2 * reach + 1), np.uint8)))
     shows = cv2.GaussianBlur(np.maximum(grown, inside).astype(np.float32), (0, 0), max(1.0, 0.03 * w))
     shows = np.maximum(shows, cv2.GaussianBlur(known, (0, 0), 0.8))
-    return picture, np.asarray(shows, np.float32)
+    to_picture = np.array([[1.0, 0, -left], [0, 1, -top]])
+    return np.ascontiguousarray(np.dstack([picture, shows]), np.float32), to_picture
 
 
 def _cavity(light: Float) -> tuple[Float, Float]:

@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 
 CLOSED = 0.16
 """Share of the open aperture that the detector still sees between closed lids."""
+EAGER = 1.06
+"""Factor on a lid's motion: what the detector finds of a picture's lids moves less than they do."""
 WIDEST = 1.6
 """Largest lid aperture against the photo's own."""
 OPEN_MOUTH = 0.02
@@ -108,7 +110,7 @@ def blink(points: Array, photo: Face, neutral: Face, now: Face) -> Array:
     # One ratio for the eye: single pairs are noisy, and lids are stiff.
     start = np.maximum(neutral.aperture[:, 2:7].mean(1), 1e-9)
     ratio = now.aperture[:, 2:7].mean(1) / start
-    ratio = np.clip((ratio - CLOSED) / (1 - CLOSED), 0.0, WIDEST)[:, None]
+    ratio = np.clip(1 + EAGER * (ratio - 1) / (1 - CLOSED), 0.0, WIDEST)[:, None]
     up, low = _UP[:, 1:-1], _LOW[:, 1:-1]
     missing = ratio * np.maximum(photo.aperture[:, 1:-1], 0) - (points[low, 1] - points[up, 1])
     # The upper lid does most of a blink.
