@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 CHUNK = 128
 """Frames solved together: enough for matrix products to pay, few enough to keep memory flat."""
-COURTEOUS = 3
+COURTEOUS = 2
 """The same for work that gives way to other work."""
 GIVE_WAY: ContextVar[Callable[[], object] | None] = ContextVar("GIVE_WAY", default=None)
 """Set by a thread that must not delay others: called before each few frames, it returns when they may be solved."""

@@ -36,7 +36,7 @@ BETAS, EPSILON = (0.9, 0.99), 1e-15
 SMALL = (4.5e-4,) * 3 + (9e-8,) + (6e-6,) * 3 + (9e-7,) * 4 + (7.5e-7,) * 3
 """Adam's epsilons of 10,000 Gaussians: a third of what gradients usually measure. What is hardly ever seen, behind
 ears or in a closed mouth, stays as it was planted."""
-_UNIT = np.arange(256, dtype=np.float32) / 255
+_UNIT = np.float32(1 / 255)
 WARM_UP = 30
 """Steps over which the rates rise."""
 
@@ -204,7 +204,7 @@ class Trainer:
                 torch.from_numpy(_resized(self.plate, size)),
             )
         picture, matte = (
-            torch.from_numpy(np.asarray(cv2.LUT(_resized(image, size), _UNIT)))
+            torch.from_numpy(np.multiply(_resized(image, size), _UNIT, dtype=np.float32))
             for image in (self.clip.rgb(position), self.clip.person(position))
         )
         share, behind = self._still[size]
@@ -224,8 +224,11 @@ class Trainer:
 
     def _correct(self, pose: Pose, mean: Tensor, gradient: Tensor, rate: float) -> None:
         """A step of Adam on the corrections of cranium and torso."""
-        # sums of forces and torques
-        total = (self._rigid @ torch.cat([gradient, torch.linalg.cross(mean, gradient)], 1)).numpy()  # [2, 6]
+        # sums of forces, and of outer products, whose skew parts are the torques
+        levers = (self._rigid[:, None] * mean.T.contiguous()).reshape(6, -1)
+        outer = (levers @ gradient).numpy().reshape(2, 3, 3)
+        torques = [outer[:, a, b] - outer[:, b, a] for a, b in ((1, 2), (2, 0), (0, 1))]
+        total = np.column_stack([(self._rigid @ gradient).numpy(), *torques])  # [2, 6]
         pivots = self.puppet.pivots(pose.drive)
         total[:, 3:] = (total[:, 3:] - np.cross(pivots, total[:, :3])) * TURN_UNIT
         inputs = np.append(pose.coefficients, np.float32(1))
