@@ -47,6 +47,8 @@ LOOKS = 24
 """Frames that colors and occupancy are taken from."""
 MARGIN = 0.12
 """Share of the crop by which the card reaches beyond its edges."""
+BEHIND = 0.5
+"""Share of the way back to the neck at which the card lies under the chin."""
 NECK = 0.5
 """Part of the face's height, below the chin, over which the head's motion passes into the torso's."""
 
@@ -290,11 +292,12 @@ class _Card:
         # hair lies on the skull or, beyond it, about as deep as its outline
         known = depth.numpy()
         z = _spread(known, known > 0)
-        # under the jaw it lies as far behind as the neck: a chin that comes down stays before it
+        # under the jaw it lies halfway to the neck: before it stays a chin that comes down, and one that goes up bares
+        # no gap
         lip, chin = (seen[head.landmarks[mark]] for mark in (14, 152))
         low, high = (float(p[1] / p[2] * k[1, 1] + k[1, 2]) for p in (lip, chin))
         fall = np.clip((np.arange(size) + 0.5 - low) / max(high - low, 1.0), 0, 1)[:, None]
-        z += fall * np.maximum(_spread(known, (known > 0) & ~covered) - z, 0)
+        z += BEHIND * fall * np.maximum(_spread(known, (known > 0) & ~covered) - z, 0)
         x, y = np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5)
         rays = np.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)], -1)
         points = ((rays * z[..., None] - rig.translation) @ rig.rotation).astype(np.float32)
