@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 
+AHEAD = 96
+"""Drives that may wait to be drawn: they come in blocks of half as many, and the next is followed meanwhile."""
+
+
 @dataclass(frozen=True)
 class Job:
     """The options of one ``reenact``; see the command for their meaning."""
@@ -320,7 +324,7 @@ def _images(
     inside = _watched(job, stage, actor) if job.mouth == "driver" else None
     waiting: list[int] = []
     begun = actor.neutral
-    for index, drive in actor.drives() if actor.hurried else ahead(actor.drives(), 1 if job.live else 24):
+    for index, drive in actor.drives() if actor.hurried else ahead(actor.drives(), 1 if job.live else AHEAD):
         counts["held"] += drive is None
         if drive is not None:
             last = drive if inside is None else replace(drive, picture=inside(index))

@@ -18,6 +18,8 @@ from avatarkit.ops.native import module
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Numbers = NDArray[np.floating]
+STRETCH = (0.3, 2.0)
+"""By how much less or more than the eye opens the white goes by near its lids."""
 
 
 class Polygon(NamedTuple):
@@ -44,23 +46,23 @@ class Lines(NamedTuple):
     """Two lines over the same ground; see ``lines``."""
 
     axes: Float
-    """[2, 3] from the frame's pixels to the coordinates of the lines."""
+    """[2, 3] from the frame's pixels to the coordinates in which the lines are heights over x."""
     both: Float
-    """[2, K, 2] the upper and the lower one, x ascending."""
+    """[2, K, 2] the upper and the lower one, pixels."""
 
 
 class Eyeball(NamedTuple):
     """An eye in two parts, as it was pictured at rest.
 
     The white hangs on the lids: at a share t between their margins it shows what lay at the share
-    s t + (1 - s) (3 t^2 - 2 t^3) at rest, s a slope given with each frame. The iris lies in the eye's coordinates,
-    moves rigidly, and takes the light that the white before it has against ``level``.
+    s t + (1 - s) (3 t^2 - 2 t^3) at rest, s how much further they are open now (within ``STRETCH``). The iris lies in
+    the eye's coordinates, moves rigidly, and takes the light that the white before it has against ``level``.
     """
 
     white: Picture
     iris: Picture
-    margins: Float
-    """[2, K, 2] upper and lower margin of the lids at rest, in the eye's coordinates, x ascending."""
+    margins: Lines
+    """Upper and lower margin of the lids at rest."""
     level: float
     """brightness of the white in full light."""
 
@@ -83,19 +85,11 @@ def picture(texels: Numbers, to_texels: Numbers) -> Picture:
     return Picture(np.ascontiguousarray(array), _affine(to_texels))
 
 
-def lines(axes: Numbers, upper: Numbers, lower: Numbers) -> Lines:
-    """Lines [K, 2] given in pixels, in the coordinates ``axes`` [2, 3] lead to. Raises ValueError on other shapes."""
-    matrix = np.asarray(axes, np.float64)
-    both = np.stack([upper, lower]).astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
-    return Lines(_affine(axes), ascending(both))
-
-
-def ascending(both: Numbers) -> Float:
-    """Lines [2, K, 2] with their points by x. Raises ValueError on other shapes."""
+def lines(axes: Numbers, both: Numbers) -> Lines:
+    """Lines [2, K, 2] in pixels, and ``axes`` [2, 3] of their coordinates. Raises ValueError on other shapes."""
     if both.ndim != 3 or both.shape[0] != 2 or both.shape[2] != 2 or both.shape[1] < 2:
         raise ValueError(f"lines must be [2, K, 2] with at least two points, not {both.shape}")
-    order = np.argsort(both[..., 0], axis=1, kind="stable")
-    return np.ascontiguousarray(np.take_along_axis(both, order[..., None], 1), np.float32)
+    return Lines(_affine(axes), np.ascontiguousarray(both, np.float32))
 
 
 def paint(
@@ -125,25 +119,25 @@ def paint(
 
 
 def paint_eyeball(
-    frame: Image, where: Polygon, eye: Eyeball, lids: Lines, shift: tuple[float, float], slope: float
+    frame: Image, where: Polygon, eye: Eyeball, lids: Lines, shift: tuple[float, float]
 ) -> None:
     """Paint ``eye`` into ``frame`` [H, W, 3] between its ``lids``, its iris moved by ``shift`` (the eye's coordinates).
 
-    ``slope``: how fast the white goes by near the lids, see ``Eyeball``. Raises ValueError where margins and lids have
-    not as many points.
+    The axes of ``lids`` lead to the coordinates from which the parts' maps begin. Raises ValueError where there are not
+    as many points of the lids as at rest.
     """
     _checked(frame)
-    if lids.both.shape != eye.margins.shape:
-        raise ValueError(f"lids {lids.both.shape} must be as those at rest {eye.margins.shape}")
+    if lids.both.shape != eye.margins.both.shape:
+        raise ValueError(f"lids {lids.both.shape} must be as those at rest {eye.margins.both.shape}")
     native = module()
     if native is None:
         from avatarkit.ops.reference import patches as twin
 
-        twin.paint_eyeball(frame, where, eye, lids, shift, slope)
+        twin.paint_eyeball(frame, where, eye, lids, shift)
     else:
         native.paint_eyeball(
             frame, where.points, where.soft, where.margin, tuple(eye.white), tuple(eye.iris), float(shift[0]),
-            float(shift[1]), float(eye.level), float(slope), eye.margins, tuple(lids),
+            float(shift[1]), float(eye.level), tuple(eye.margins), tuple(lids),
         )  # fmt: skip
 
 

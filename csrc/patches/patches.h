@@ -31,11 +31,11 @@ struct Picture {
     const float* map;     // [2, 3] from the frame's pixels to texels
 };
 
-// Two lines [K, 2], x ascending, in the coordinates to which `axes` [2, 3] take the frame's pixels.
+// Two lines [2, K, 2], the upper one first, in the frame's pixels. They are heights over the first of the coordinates to
+// which `axes` [2, 3] take pixels; their points are taken there and sorted.
 struct Lines {
     const float* axes;
-    const float* upper;
-    const float* lower;
+    const float* both;
     int64_t count;
 };
 
@@ -48,9 +48,7 @@ struct Eyeball {
     Picture white, iris;  // their maps: from the eye's coordinates to texels
     float shift[2];       // of the iris, in the eye's coordinates
     float level;          // brightness of a white in full light
-    float slope;          // of the white near the lids against how far they are open
-    const float* rest_upper;
-    const float* rest_lower;  // [K, 2] the lids' margins when the eye was pictured
+    Lines rest;           // the lids' margins when the eye was pictured
 };
 
 }  // namespace avatarkit

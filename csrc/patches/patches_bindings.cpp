@@ -32,7 +32,7 @@ avatarkit::Lines lines_of(nb::handle item) {
     const auto parts = nb::cast<nb::tuple>(item);
     const auto both = nb::cast<Floats>(parts[1]);
     const auto count = static_cast<int64_t>(both.shape(1));
-    return {nb::cast<Floats>(parts[0]).data(), both.data(), both.data() + 2 * count, count};
+    return {nb::cast<Floats>(parts[0]).data(), both.data(), count};
 }
 
 }  // namespace
@@ -51,10 +51,9 @@ void bind_patches(nb::module_& m) {
                 avatarkit::Shade{shade, strength});
     }, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg());
     m.def("paint_eyeball", [](Bytes frame, Floats points, float soft, int64_t margin, nb::tuple white, nb::tuple iris,
-                              float across, float down, float level, float slope, Floats rest, nb::tuple lids) {
+                              float across, float down, float level, nb::tuple rest, nb::tuple lids) {
         const avatarkit::Lines now = lines_of(lids);
-        const avatarkit::Eyeball eye{picture_of(white), picture_of(iris), {across, down}, level, slope,
-                                     rest.data(), rest.data() + 2 * now.count};
+        const avatarkit::Eyeball eye{picture_of(white), picture_of(iris), {across, down}, level, lines_of(rest)};
         nb::gil_scoped_release release;
         AK_CALL(paint_eyeball, frame_of(frame), polygon_of(points, soft, margin), eye, now);
     });

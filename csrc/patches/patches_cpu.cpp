@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <optional>
 
 #include "patches/patches.h"
 
@@ -7,6 +9,7 @@ namespace avatarkit::AK_ISA {
 namespace {
 
 constexpr int kLines = 4;  // on which a row's coverage is measured
+constexpr float kStretch[2] = {0.3f, 2.f};  // by how much less or more than the eye opens the white goes by near its lids
 
 float smoothstep(float x) {
     const float t = std::clamp(x, 0.f, 1.f);
@@ -125,16 +128,41 @@ void mapped(const float* map, float x, float y, float& u, float& v) {
     v = map[3] * x + map[4] * y + map[5];
 }
 
-// Height of a line [K, 2], x ascending, at `x`; beyond its ends theirs.
-float height_at(const float* line, int64_t count, float x) {
-    if (!(x > line[0])) return line[1];
-    for (int64_t i = 1; i < count; ++i)
-        if (x < line[2 * i]) {
-            const float* a = line + 2 * (i - 1);
-            return a[1] + (x - a[0]) / (a[2] - a[0]) * (a[3] - a[1]);
+// Lines in their own coordinates.
+struct Heights {
+    std::vector<std::array<float, 2>> line[2];
+
+    explicit Heights(const Lines& lines) {
+        for (int k = 0; k < 2; ++k) {
+            line[k].resize(lines.count);
+            for (int64_t i = 0; i < lines.count; ++i) {
+                const float* p = lines.both + 2 * (k * lines.count + i);
+                mapped(lines.axes, p[0], p[1], line[k][i][0], line[k][i][1]);
+            }
+            std::stable_sort(line[k].begin(), line[k].end(), [](const auto& a, const auto& b) { return a[0] < b[0]; });
         }
-    return line[2 * count - 1];
-}
+    }
+
+    // Of the upper (0) or lower (1) line at `x`; beyond its ends theirs.
+    float at(int k, float x) const {
+        const auto& points = line[k];
+        if (!(x > points[0][0])) return points[0][1];
+        for (size_t i = 1; i < points.size(); ++i)
+            if (x < points[i][0]) {
+                const auto& a = points[i - 1];
+                return a[1] + (x - a[0]) / (points[i][0] - a[0]) * (points[i][1] - a[1]);
+            }
+        return points.back()[1];
+    }
+
+    // Mean distance of the lines at the points but the two at each end.
+    float apart() const {
+        float sum = 0;
+        const size_t count = line[0].size();
+        for (size_t i = 2; i + 2 < count; ++i) sum += line[1][i][1] - line[0][i][1];
+        return std::max(sum / std::max<size_t>(count - 4, 1), 1e-3f);
+    }
+};
 
 void lay(uint8_t* pixel, const float* color, float share) {
     for (int k = 0; k < 3; ++k) {
@@ -166,6 +194,7 @@ void paint_pictures(const Frame& frame, const Polygon& polygon, const std::vecto
         shadow = mask;
         blur(shadow, shade.soft);
     }
+    const std::optional<Heights> heights = fade ? std::optional<Heights>(*fade) : std::nullopt;
     const int64_t drop = std::max<int64_t>(1, std::lround(shade.soft)) * mask.width;
     each(mask, frame, [&](uint8_t* pixel, float x, float y, int64_t i) {
         float color[3] = {}, share = opacity * mask.share[i];
@@ -179,7 +208,7 @@ void paint_pictures(const Frame& frame, const Polygon& polygon, const std::vecto
         if (fade) {
             float a, b;
             mapped(fade->axes, x, y, a, b);
-            const float upper = height_at(fade->upper, fade->count, a), lower = height_at(fade->lower, fade->count, a);
+            const float upper = heights->at(0, a), lower = heights->at(1, a);
             share *= smoothstep((1 - (lower - b) / std::max(lower - upper, 1e-3f)) / 0.7f);
         }
         if (shade.strength > 0) {
@@ -194,16 +223,18 @@ void paint_pictures(const Frame& frame, const Polygon& polygon, const std::vecto
 void paint_eyeball(const Frame& frame, const Polygon& polygon, const Eyeball& eye, const Lines& lids) {
     const Mask mask = mask_of(polygon, frame);
     if (mask.empty()) return;
+    const Heights now(lids), rest(eye.rest);
+    const float slope = std::clamp(now.apart() / rest.apart(), kStretch[0], kStretch[1]);
     each(mask, frame, [&](uint8_t* pixel, float x, float y, int64_t i) {
         float a, b, u, v;
         mapped(lids.axes, x, y, a, b);
         mapped(eye.iris.map, a - eye.shift[0], b - eye.shift[1], u, v);
         const Color iris = look_up(eye.iris, u, v);
         // Where across the resting eye the white lies that shows here.
-        const float upper = height_at(lids.upper, lids.count, a), lower = height_at(lids.lower, lids.count, a);
+        const float upper = now.at(0, a), lower = now.at(1, a);
         const float t = (b - upper) / std::max(lower - upper, 1e-3f), inside = std::clamp(t, 0.f, 1.f);
-        const float bent = eye.slope * inside + (1 - eye.slope) * smoothstep(inside) + (t - inside);
-        const float top = height_at(eye.rest_upper, lids.count, a), bottom = height_at(eye.rest_lower, lids.count, a);
+        const float bent = slope * inside + (1 - slope) * smoothstep(inside) + (t - inside);
+        const float top = rest.at(0, a), bottom = rest.at(1, a);
         mapped(eye.white.map, a, top + bent * (bottom - top), u, v);
         const Color white = look_up(eye.white, u, v);
         const float light = std::min((white.c[0] + white.c[1] + white.c[2]) / (3 * eye.level), 1.2f);

@@ -38,7 +38,7 @@ def lids(lift: float) -> tuple[np.ndarray, np.ndarray]:
 
 def eyeball() -> patches.Eyeball:
     to_texels = np.array([[48.0, 2, 25], [-2, 48, 20]])
-    margins = patches.lines(AXES, *lids(9.0)).both
+    margins = patches.lines(AXES, np.stack(lids(9.0)))
     return patches.Eyeball(
         patches.picture(texels(5)[..., :3], to_texels), patches.picture(texels(6), to_texels), margins, 140.0
     )
@@ -50,11 +50,11 @@ def test_kernels_agree_with_their_twins(shift: tuple[float, float]) -> None:
     where = patches.polygon(EYE + shift, 0.6)
     wide = patches.polygon(EYE + shift, 2.4, 9)
     upper, lower = lids(12.0)
-    now = patches.lines(AXES, upper + np.nan_to_num(shift), lower + np.nan_to_num(shift))
+    now = patches.lines(AXES, np.stack([upper, lower]) + np.nan_to_num(shift))
     calls = (
         ("paint", (where, seen(), 0.8, None, (1.3, 0.6))),
         ("paint", (wide, seen()[:1], 0.9, now, (1.0, 0.0))),
-        ("paint_eyeball", (where, eyeball(), now, (0.11, -0.03), 1.3)),
+        ("paint_eyeball", (where, eyeball(), now, (0.11, -0.03))),
         ("paint_lashes", ((upper + shift).astype(np.float32), np.full(3, 20, np.float32), 1.6, 5, 0.8)),
     )
     for name, given in calls:
@@ -80,9 +80,9 @@ def test_a_polygon_covers_its_area_and_nothing_else() -> None:
 
 def test_an_eyeball_at_rest_is_its_two_parts_over_each_other() -> None:
     eye = eyeball()
-    now = patches.lines(AXES, *lids(9.0))
+    now = patches.lines(AXES, np.stack(lids(9.0)))
     frame = FRAME.copy()
-    patches.paint_eyeball(frame, patches.polygon(EYE, 0.6), eye, now, (0.0, 0.0), 1.0)
+    patches.paint_eyeball(frame, patches.polygon(EYE, 0.6), eye, now, (0.0, 0.0))
     x, y = np.meshgrid(np.arange(35, 55) + 0.5, np.arange(27, 35) + 0.5)
     a, b = (row[0] * x + row[1] * y + row[2] for row in AXES)
     white, iris = (twin._looked_up(p, a, b) for p in (eye.white, eye.iris))
@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="frame"):
         patches.paint(FRAME[:, ::2], patches.polygon(EYE, 1.0), seen())
     with pytest.raises(ValueError, match="lids"):
-        few = patches.lines(AXES, EYE[:3], EYE[:3])
-        patches.paint_eyeball(FRAME.copy(), patches.polygon(EYE, 1.0), eyeball(), few, (0, 0), 1.0)
+        few = patches.lines(AXES, np.stack([EYE[:3], EYE[:3]]))
+        patches.paint_eyeball(FRAME.copy(), patches.polygon(EYE, 1.0), eyeball(), few, (0, 0))
     with pytest.raises(ValueError, match="line"):
         patches.paint_lashes(FRAME.copy(), EYE[:1], np.zeros(3), 1.0, 3, 1.0)

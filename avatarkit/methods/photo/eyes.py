@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from avatarkit.data.plate import pull_push
 from avatarkit.heads import landmarks as marks
 from avatarkit.methods.photo.polygons import polygon_mask
-from avatarkit.methods.photo.rules import LIDS, eye_axes
+from avatarkit.methods.photo.rules import LIDS, eye_axes, eye_map
 from avatarkit.ops import patches
 
 Array = NDArray[np.float64]
@@ -29,8 +29,6 @@ LIGHTEST = 1.2
 """How much brighter than its surroundings the white behind the iris may be, where the photo shows such a white."""
 DARKEST, LIT = 0.35, 0.65
 """Light let through by the lids up to which the photo does not tell the iris's color, and from which it does."""
-STRETCH = (0.3, 2.0)
-"""Least and largest factor by which the white near the lids keeps its own size while they open or close."""
 
 
 class Eye:
@@ -45,7 +43,7 @@ class Eye:
         """``photo`` [H, W, 3], its ``landmarks`` [478, 3], ``eye`` 0 (right) or 1 (left)."""
         self.eye = eye
         middle, along, _ = eye_axes(landmarks, eye)
-        self.loop, self.lids = np.array(LOOPS[eye]), np.array(LIDS[eye][:2])
+        self.loop, self.lids, self.iris = np.array(LOOPS[eye]), np.array(LIDS[eye][:2]), IRIS[eye][0]
         reach = round(0.9 * float(np.linalg.norm(along))) + 2
         origin = np.floor(middle).astype(int) - reach
         height, width = photo.shape[:2]
@@ -57,36 +55,22 @@ class Eye:
         rim = local[list(IRIS[eye][1:])]
         radius = float(np.linalg.norm(rim - center, axis=1).mean())
         white, iris, level = _parts(patch, local[list(LOOPS[eye])], center, radius)
-        axes = self._axes(landmarks)
-        self.gaze = axes @ np.append(landmarks[IRIS[eye][0], :2], 1)
+        axes = eye_map(landmarks, self.eye)
+        self.gaze = axes[:, :2] @ landmarks[self.iris, :2] + axes[:, 2]
         back = np.linalg.inv(axes[:, :2])
         to_patch = np.column_stack([back, -back @ axes[:, 2] - origin])
-        margins = patches.lines(axes, *landmarks[self.lids, :2]).both
-        self.open = _aperture(margins)
         self.ball = patches.Eyeball(
-            patches.picture(white, to_patch), patches.picture(iris, to_patch), margins, level
-        )
-
-    def _axes(self, landmarks: Array) -> Array:
-        """[2, 3] from pixels to coordinates of the eye, in eye widths."""
-        middle, along, across = eye_axes(landmarks, self.eye)
-        linear = np.linalg.inv(np.column_stack([along, across]))
-        return np.column_stack([linear, -linear @ middle])
+            patches.picture(white, to_patch), patches.picture(iris, to_patch),
+            patches.lines(axes, landmarks[self.lids, :2]), level,
+        )  # fmt: skip
 
     def draw(self, frame: Image, landmarks: Array) -> None:
         """Draw into ``frame`` [H, W, 3] inside the lids of ``landmarks`` [478, 3]."""
-        axes = self._axes(landmarks)
-        upper, lower = landmarks[self.lids, :2]
-        now = patches.lines(axes, upper, lower)
-        shift = axes @ np.append(landmarks[IRIS[self.eye][0], :2], 1) - self.gaze
-        slope = float(np.clip(_aperture(now.both) / self.open, *STRETCH))
+        axes = eye_map(landmarks, self.eye)
+        shift = axes[:, :2] @ landmarks[self.iris, :2] + axes[:, 2] - self.gaze
         where = patches.polygon(landmarks[self.loop, :2], soft=0.6)
-        patches.paint_eyeball(frame, where, self.ball, now, (shift[0], shift[1]), slope)
-
-
-def _aperture(margins: Float) -> float:
-    """Mean distance of upper and lower margin [2, 9, 2] away from the corners."""
-    return max(float((margins[1, 2:7, 1] - margins[0, 2:7, 1]).mean()), 1e-3)
+        now = patches.lines(axes, landmarks[self.lids, :2])
+        patches.paint_eyeball(frame, where, self.ball, now, (shift[0], shift[1]))
 
 
 def _parts(patch: Float, loop: Array, center: Array, radius: float) -> tuple[Float, Float, float]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from avatarkit.data.plate import pull_push
 from avatarkit.methods.photo.polygons import polygon_mask
-from avatarkit.methods.photo.rules import LIDS, eye_axes
+from avatarkit.methods.photo.rules import LIDS, eye_axes, eye_map
 from avatarkit.methods.photo.warp import smoothstep
 from avatarkit.ops import patches
 
@@ -63,7 +63,7 @@ class Lid:
         )
         dark = np.percentile(patch[rim], 10, axis=0) if rim.any() else np.full(3, 40.0)
         self.lash = np.asarray(np.minimum(dark, 0.45 * np.median(skin, (0, 1))), np.float32)
-        self.rest = np.vstack([self._axes(landmarks), [0, 0, 1]])
+        self.rest = np.vstack([eye_map(landmarks, self.eye), [0, 0, 1]])
         self.back = np.linalg.inv(self.rest)[:2]
         self.back[:, 2] -= origin
         self.skin = patches.picture(skin, self.back).texels
@@ -81,13 +81,13 @@ class Lid:
         margin = landmarks[self.upper, :2]
         meeting = float(smoothstep(np.asarray((closed - 1 + MEET) / (MEET - 0.1))))
         edge = margin + meeting * (landmarks[self.lower, :2] - margin)
-        axes = self._axes(landmarks)
+        axes = eye_map(landmarks, self.eye)
         crease = self._crease(landmarks, axes)
         outline = np.concatenate([crease, edge[::-1]])
         soft = max(0.7, SOFT * self.size)
         where = patches.polygon(outline, soft, 3 + round(2 * soft))
         skin = patches.Picture(self.skin, _after(self.back, axes))
-        patches.paint(frame, where, [skin], share, patches.lines(axes, crease, edge))
+        patches.paint(frame, where, [skin], share, patches.lines(axes, np.stack([crease, edge])))
         size = float(np.linalg.norm(edge[-1] - edge[0]))
         thick, long = max(1, round(LINE * size)), max(2, round(FRINGE * size))
         patches.paint_lashes(frame, edge, self.lash, thick, long, DARK * share)
@@ -106,12 +106,6 @@ class Lid:
         _, along, across = eye_axes(landmarks, self.eye)
         apart = landmarks[self.lower[2:7], :2] - landmarks[self.upper[2:7], :2]
         return float((apart @ across).mean() / max(float(along @ along), 1e-9))
-
-    def _axes(self, landmarks: Array) -> Array:
-        """[2, 3] from pixels to coordinates of the eye, in eye widths."""
-        middle, along, across = eye_axes(landmarks, self.eye)
-        linear = np.linalg.inv(np.column_stack([along, across]))
-        return np.column_stack([linear, -linear @ middle])
 
 
 def _after(outer: Array, inner: Array) -> Float:

@@ -89,6 +89,13 @@ def eye_axes(points: Array, eye: int) -> tuple[Array, Array, Array]:
     return (outer + inner) / 2, along, np.array([-along[1], along[0]])
 
 
+def eye_map(points: Array, eye: int) -> Array:
+    """[2, 3] to coordinates of the eye: along and across from the middle of its corners, in eye widths."""
+    middle, along, across = eye_axes(points, eye)
+    linear = np.stack([along, across]) / max(float(along @ along), 1e-9)
+    return np.column_stack([linear, -linear @ middle])
+
+
 def _axes(points: Array) -> tuple[Array, Array, Array]:
     """``eye_axes`` of both eyes, [2, 2] each."""
     right, left = points[_RIGHT_CORNERS, :2], points[_LEFT_CORNERS, :2]

@@ -43,6 +43,10 @@ class Motion:
     """measures of ``neutral`` in its own axes (template units)."""
     own: Array
     """[478, 3] ``neutral`` in its own axes."""
+    sizes: Array
+    """[3] width, height and depth of ``own``."""
+    center: Array
+    """[3] the middle of its stable points, pixels."""
     options: Options = field(default_factory=Options)
     synthetic: bool = False
     """whether the driver has no landmarks and is drawn from the photo's own head model."""
@@ -53,7 +57,8 @@ class Motion:
         points = np.asarray(neutral, np.float64)
         frame = face_frame(points)
         own = frame.undone(points)
-        return cls(points, frame, rules.measured(own), own, options, synthetic)
+        center = points[list(marks.STABLE)].mean(0)
+        return cls(points, frame, rules.measured(own), own, sizes(own), center, options, synthetic)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Rig:
     def expressed(self, own: Array, motion: Motion) -> Array:
         """[478, 3] the photo's face in its own axes with the expression of the driver's ``own`` [478, 3]."""
         options = motion.options
-        scale = self.sizes / sizes(motion.own)
+        scale = self.sizes / motion.sizes
         change = options.expression_scale * scale * (own - motion.own)
         change = change * self._taken(options.parts)[:, None]
         if self.stiffness is not None:
@@ -134,10 +139,8 @@ class Rig:
         turn = soft_clamp(asked, LIMITS[0], LIMITS[1], np.full(3, MARGIN))
         rotation = np.asarray(cv2.Rodrigues(turn)[0])
         scale = float(np.clip(moved.scale**options.pose_scale, 0.6, 1.6))
-        stable = list(marks.STABLE)
-        before = motion.neutral[stable].mean(0)
         size = self.size_against(motion)
-        travel = options.pose_scale * size * (moved.applied(before) - before)
+        travel = options.pose_scale * size * (moved.applied(motion.center) - motion.center)
         held = float(np.linalg.norm(asked - turn))
         return Similarity(scale, rotation, self.center + travel - scale * rotation @ self.center), held
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_matrix
 
 from avatarkit.heads.landmarks import MESH, OVAL
 from avatarkit.methods.photo.mesh import Mesh
@@ -69,7 +71,8 @@ def solve(mesh: Mesh, depth: Array, step: float, rigid: Array | None = None) -> 
     face = mesh.face
     width = float(np.linalg.norm(face[454] - face[234]))
     weight = STIFFNESS * (256 / width) ** 2 * (step / 16) ** 4
-    inverse = np.linalg.inv(free.T @ free + weight * np.eye(len(outer)))
+    sparse = csr_matrix(free)
+    system = (sparse.T @ sparse).toarray() + weight * np.eye(len(outer))
     places = points[outer]
     head, body = shares(places, face)
     free_of = np.ones(len(outer))
@@ -77,13 +80,14 @@ def solve(mesh: Mesh, depth: Array, step: float, rigid: Array | None = None) -> 
         free_of = 1 - rigid
         head, body = rigid + free_of * head, free_of * body
     ones = np.ones((len(outer), 1))
-    pulled = weight * inverse
-    return Warp(
-        -inverse @ (free.T @ held),
-        pulled @ (head[:, None] * np.hstack([places, depth[:, None], ones])),
-        pulled @ (body[:, None] * np.hstack([places, ones])),
-        pulled @ ((free_of * head)[:, None] * rim(places, face)),
-    )
+    columns = [
+        -(sparse.T @ held),
+        weight * head[:, None] * np.hstack([places, depth[:, None], ones]),
+        weight * body[:, None] * np.hstack([places, ones]),
+        weight * (free_of * head)[:, None] * rim(places, face),
+    ]
+    solved = cho_solve(cho_factor(system, lower=True), np.hstack(columns))
+    return Warp(*np.split(solved, np.cumsum([c.shape[1] for c in columns[:-1]]), axis=1))
 
 
 def rim(places: Array, face: Array) -> Array:

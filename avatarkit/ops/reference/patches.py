@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from avatarkit.ops.patches import STRETCH
+
 if TYPE_CHECKING:
     from avatarkit.ops.patches import Eyeball, Float, Image, Lines, Picture, Polygon
 
@@ -46,7 +48,7 @@ def paint(
     share = opacity * mask.share
     if fade is not None:
         a, b = _mapped(fade.axes, x, y)
-        upper, lower = (_height(line, a) for line in fade.both)
+        upper, lower = (_height(line, a) for line in _own(fade))
         share = share * _smoothstep((1 - (lower - b) / np.maximum(lower - upper, 1e-3)) / 0.7)
     soft, strength = shade
     if strength > 0:
@@ -59,7 +61,7 @@ def paint(
 
 
 def paint_eyeball(
-    frame: Image, where: Polygon, eye: Eyeball, lids: Lines, shift: tuple[float, float], slope: float
+    frame: Image, where: Polygon, eye: Eyeball, lids: Lines, shift: tuple[float, float]
 ) -> None:
     """See :func:`avatarkit.ops.patches.paint_eyeball`."""
     mask = _inside(where, frame)
@@ -67,11 +69,13 @@ def paint_eyeball(
         return
     a, b = _mapped(lids.axes, *mask.grid())
     iris = _looked_up(eye.iris, a - shift[0], b - shift[1])
-    upper, lower = (_height(line, a) for line in lids.both)
+    now, rest = _own(lids), _own(eye.margins)
+    slope = np.clip(_apart(now) / _apart(rest), *STRETCH)
+    upper, lower = (_height(line, a) for line in now)
     t = (b - upper) / np.maximum(lower - upper, 1e-3)
     inside = np.clip(t, 0, 1)
     bent = slope * inside + (1 - slope) * _smoothstep(inside) + (t - inside)
-    top, bottom = (_height(line, a) for line in eye.margins)
+    top, bottom = (_height(line, a) for line in rest)
     white = _looked_up(eye.white, a, top + bent * (bottom - top))[..., :3]
     light = np.minimum(white.mean(-1, keepdims=True) / eye.level, 1.2)
     _lay(frame, mask, white + iris[..., 3:] * (light * iris[..., :3] - white), mask.share)
@@ -167,7 +171,20 @@ def _looked_up(picture: Picture, x: NDArray[np.float64], y: NDArray[np.float64])
     return np.asarray(upper + fy * (lower - upper))
 
 
-def _height(line: Float, x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _own(lines: Lines) -> NDArray[np.float64]:
+    """[2, K, 2] the lines in their own coordinates, x ascending."""
+    both = np.stack(_mapped(lines.axes, lines.both[..., 0].astype(np.float64), lines.both[..., 1]), -1)
+    order = np.argsort(both[..., :1], axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(both, order, 1))
+
+
+def _apart(both: NDArray[np.float64]) -> float:
+    """Mean distance of two lines [2, K, 2] at their points but the two at each end."""
+    inner = both[:, 2:-2, 1]
+    return max(float((inner[1] - inner[0]).sum()) / max(inner.shape[1], 1), 1e-3)
+
+
+def _height(line: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.interp(x.ravel(), line[:, 0], line[:, 1]).reshape(x.shape)
 
 
