@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,7 @@ def sights(
     many = face.isdecimal() and int(face) > 1
     detector = open_detector(MOST_FACES if many else 1)
     found_before = False
+    beside = _Beside(torso, waits=depth > 0)
     try:
         for row, (index, image) in enumerate(ahead(frames, depth) if depth else frames):
             cut = cutter.cut(image)
@@ -78,6 +80,7 @@ def sights(
                 detector.close()
                 detector = open_detector(MOST_FACES)
             faces = detector.detect(image)
+            yield from beside.done()
             before = chooser.last
             chosen = chooser.choose(faces, image.shape[1], image.shape[0])
             leapt = not cut and chosen is not None and before is not None and leaps(before, chosen)
@@ -88,15 +91,52 @@ def sights(
                 nothing = np.full((COUNT, 3), np.nan, np.float32)
                 yield Sight(index, nothing, False, cut=cut, people=len(faces))
                 continue
-            body = None if torso is None else torso(image, chosen.points)
             if keep is not None:
                 keep(image, chosen.points)
             linked = found_before and not cut and not leapt
             found_before = True
-            moved, share = body or (None, 0.0)
-            yield Sight(index, chosen.points, linked, moved, share, cut or leapt, chosen.scores, len(faces))
+            sight = Sight(
+                index, chosen.points, linked, cut=cut or leapt, scores=chosen.scores, people=len(faces)
+            )
+            yield from beside.with_torso(sight, image)
+        yield from beside.done()
     finally:
+        beside.close()
         detector.close()
+
+
+class _Beside:
+    """Follows the torso of one frame while the face of the next is looked for; with ``waits`` false at once."""
+
+    def __init__(self, torso: TorsoFollower | None, waits: bool) -> None:
+        self._torso = torso
+        self._pool = ThreadPoolExecutor(1, "torso") if waits and torso is not None else None
+        self._waiting: tuple[Sight, Future[tuple[Float, float] | None]] | None = None
+
+    def with_torso(self, sight: Sight, image: Image) -> Iterator[Sight]:
+        """``sight`` with the torso of its ``image``, unless it is left waiting for ``done``."""
+        if self._torso is None:
+            yield sight
+        elif self._pool is None:
+            yield _with(sight, self._torso(image, sight.points))
+        else:
+            self._waiting = sight, self._pool.submit(self._torso, image, sight.points)
+
+    def done(self) -> Iterator[Sight]:
+        """The frame that was left waiting, if there is one."""
+        if self._waiting is not None:
+            sight, body = self._waiting
+            self._waiting = None
+            yield _with(sight, body.result())
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def _with(sight: Sight, body: tuple[Float, float] | None) -> Sight:
+    return sight if body is None else replace(sight, torso=body[0], torso_share=body[1])
 
 
 @dataclass

@@ -103,9 +103,9 @@ class Lid:
 
     def _aperture(self, landmarks: Array) -> float:
         """Mean distance of the margins in eye widths."""
-        _, along, across = eye_axes(landmarks, self.eye)
+        across = eye_map(landmarks, self.eye)[1, :2]
         apart = landmarks[self.lower[2:7], :2] - landmarks[self.upper[2:7], :2]
-        return float((apart @ across).mean() / max(float(along @ along), 1e-9))
+        return float((apart @ across).sum()) / 5
 
 
 def _after(outer: Array, inner: Array) -> Float:

@@ -173,7 +173,7 @@ def _looked_up(picture: Picture, x: NDArray[np.float64], y: NDArray[np.float64])
 
 def _own(lines: Lines) -> NDArray[np.float64]:
     """[2, K, 2] the lines in their own coordinates, x ascending."""
-    both = np.stack(_mapped(lines.axes, lines.both[..., 0].astype(np.float64), lines.both[..., 1]), -1)
+    both = np.stack(_mapped(lines.axes, *np.moveaxis(lines.both.astype(np.float64), -1, 0)), -1)
     order = np.argsort(both[..., :1], axis=1, kind="stable")
     return np.asarray(np.take_along_axis(both, order, 1))
 
