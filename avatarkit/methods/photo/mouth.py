@@ -24,6 +24,8 @@ SIDE = 256
 SPAN = 1.6
 FULL = 3.0
 """Pixels between the lips from which the cavity is opaque."""
+GUMS = -0.085
+"""Where the gums begin above the upper teeth, in mouth widths below the line of the closed lips."""
 BEHIND = 0.04
 """Teeth lie so many face widths behind the middle of the lips."""
 
@@ -155,7 +157,7 @@ def _cavity(light: Float) -> tuple[Float, Float]:
     deep = np.clip(1 - np.hypot(u / 0.55, (v - 0.22) / 0.4), 0, 1)[..., None]
     cavity = flesh * (1 - 0.72 * deep)
     teeth, alpha = _row(u, v, top=-0.4, edge=0.115, widths=(0.093, 0.072, 0.083, 0.07, 0.062), light=light)
-    gum = np.clip((-0.035 - v) / 0.02, 0, 1)[..., None] * alpha
+    gum = np.clip((GUMS - v) / 0.02, 0, 1)[..., None] * alpha
     turned = np.clip(1 - 0.8 * (u / 0.42) ** 2, 0.15, 1)[..., None]  # gums run back at the sides
     teeth = teeth + gum * (turned * np.array([0.66, 0.33, 0.33], np.float32) * light - teeth)
     cavity = cavity + alpha * (teeth - cavity)
