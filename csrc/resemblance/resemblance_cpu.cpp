@@ -61,13 +61,28 @@ void blur_across(const float* __restrict plane, int64_t y, const PictureShape& s
         }
 }
 
-// A row of one channel: the picture and the truth.
+// A row of all channels, each on its own, `pitch` apart: the picture and the truth.
 void unpack(const float* __restrict splats, const float* __restrict behind, const float* __restrict truth,
-            int channel, int64_t width, float* __restrict p, float* __restrict t) {
+            int64_t width, int64_t pitch, float* __restrict p, float* __restrict t) {
+    float *__restrict p1 = p + pitch, *__restrict p2 = p1 + pitch, *__restrict t1 = t + pitch, *__restrict t2 = t1 + pitch;
+#pragma GCC ivdep
     for (int64_t x = 0; x < width; ++x) {
-        p[x] = splats[4 * x + channel] + (1 - splats[4 * x + 3]) * behind[3 * x + channel];
-        t[x] = truth[3 * x + channel];
+        const float through = 1 - splats[4 * x + 3];
+        p[x] = splats[4 * x] + through * behind[3 * x];
+        p1[x] = splats[4 * x + 1] + through * behind[3 * x + 1];
+        p2[x] = splats[4 * x + 2] + through * behind[3 * x + 2];
+        t[x] = truth[3 * x], t1[x] = truth[3 * x + 1], t2[x] = truth[3 * x + 2];
     }
+}
+
+double total(const float* row, int64_t width) {
+    Vec sums{};
+    int64_t x = 0;
+    for (; x + kLanes <= width; x += kLanes) sums += load(row + x);
+    double result = 0;
+    for (int i = 0; i < kLanes; ++i) result += sums[i];
+    for (; x < width; ++x) result += row[x];
+    return result;
 }
 
 }  // namespace
@@ -81,22 +96,27 @@ double resemblance(const float* splats, const float* behind, const float* truth,
     const float per_color = 1.f / kChannels, plain = 1 - weights.structure;
 #pragma omp parallel
     {
-        Scratch<float> rows(4 * padded), blurred(kMoments * s.width);
-        std::fill(rows + 0, rows + 4 * padded, 0.f);
-        float *p = rows + kReach, *t = p + padded, *squares = t + padded, *product = squares + padded;
+        // Rows with room for the window at their ends: p and t of all channels, two more.
+        Scratch<float> rows((2 * kChannels + 2) * padded), blurred(kMoments * s.width);
+        std::fill(rows + 0, rows + (2 * kChannels + 2) * padded, 0.f);
+        float *p = rows + kReach, *t = p + kChannels * padded, *squares = t + kChannels * padded;
+        float* product = squares + padded;
 #pragma omp for schedule(static)
-        for (int64_t y = 0; y < s.height; ++y)
+        for (int64_t y = 0; y < s.height; ++y) {
+            const int64_t at = y * s.width;
+            unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, s.width, padded, p, t);
             for (int c = 0; c < kChannels; ++c) {
-                const int64_t at = y * s.width;
-                unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, c, s.width, p, t);
+                const float *own = p + c * padded, *wanted = t + c * padded;
 #pragma GCC ivdep
                 for (int64_t x = 0; x < s.width; ++x) {
-                    squares[x] = p[x] * p[x] + t[x] * t[x];
-                    product[x] = p[x] * t[x];
+                    squares[x] = own[x] * own[x] + wanted[x] * wanted[x];
+                    product[x] = own[x] * wanted[x];
                 }
+                const float* of[kMoments] = {own, wanted, squares, product};
                 for (int m = 0; m < kMoments; ++m)
-                    blur_along(rows + m * padded, s.width, window, moments + (c * kMoments + m) * plane + at);
+                    blur_along(of[m] - kReach, s.width, window, moments + (c * kMoments + m) * plane + at);
             }
+        }
 #pragma omp for schedule(static)
         for (int64_t y = 0; y < s.height; ++y) {
             double index_sum = 0;
@@ -120,9 +140,10 @@ double resemblance(const float* splats, const float* behind, const float* truth,
                     t[x] = by_variance;
                     squares[x] = by_covariance;
                 }
-                for (int64_t x = 0; x < s.width; ++x) index_sum += index[x];
+                index_sum += total(index, s.width);
+                const float* of[kSlopes] = {p, t, squares};
                 for (int m = 0; m < kSlopes; ++m)
-                    blur_along(rows + m * padded, s.width, window, slopes + (c * kSlopes + m) * plane + y * s.width);
+                    blur_along(of[m] - kReach, s.width, window, slopes + (c * kSlopes + m) * plane + y * s.width);
             }
             sums[2 * y] = weights.structure * index_sum;
         }
@@ -130,30 +151,36 @@ double resemblance(const float* splats, const float* behind, const float* truth,
         for (int64_t y = 0; y < s.height; ++y) {
             const int64_t at = y * s.width;
             double sum = 0;
+            unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, s.width, padded, p, t);
             float* by_alpha = product;
-            std::fill(by_alpha, by_alpha + s.width, 0.f);
+#pragma GCC ivdep
+            for (int64_t x = 0; x < s.width; ++x) {
+                const float wrong = splats[4 * (at + x) + 3] - matte[at + x], w = weights.matte * share[at + x];
+                by_alpha[x] = wrong > 0 ? w : wrong < 0 ? -w : 0.f;
+                squares[x] = w * std::fabs(wrong);
+            }
+            sum += total(squares, s.width);
             for (int c = 0; c < kChannels; ++c) {
-                unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, c, s.width, p, t);
                 for (int m = 0; m < kSlopes; ++m)
                     blur_across(slopes + (c * kSlopes + m) * plane, y, s, window, blurred + m * s.width);
                 const float *by_mean = blurred, *by_variance = by_mean + s.width, *by_covariance = by_variance + s.width;
+                float* own = p + c * padded;  // gives way to the gradient
+                const float* wanted = t + c * padded;
 #pragma GCC ivdep
                 for (int64_t x = 0; x < s.width; ++x) {
-                    const float wrong = p[x] - t[x], w = plain * share[at + x] * per_color;
+                    const float wrong = own[x] - wanted[x], w = plain * share[at + x] * per_color;
                     const float sign = wrong > 0 ? 1.f : wrong < 0 ? -1.f : 0.f;
-                    const float by_similarity = by_mean[x] + 2 * p[x] * by_variance[x] + t[x] * by_covariance[x];
+                    const float by_similarity = by_mean[x] + 2 * own[x] * by_variance[x] + wanted[x] * by_covariance[x];
                     const float slope = w * sign - weights.structure * by_similarity;
-                    gradient[4 * (at + x) + c] = slope;
+                    own[x] = slope;
                     by_alpha[x] -= slope * behind[3 * (at + x) + c];
                     squares[x] = w * std::fabs(wrong);
                 }
-                for (int64_t x = 0; x < s.width; ++x) sum += squares[x];
+                sum += total(squares, s.width);
             }
             for (int64_t x = 0; x < s.width; ++x) {
-                const float wrong = splats[4 * (at + x) + 3] - matte[at + x], w = weights.matte * share[at + x];
-                const float sign = wrong > 0 ? 1.f : wrong < 0 ? -1.f : 0.f;
-                gradient[4 * (at + x) + 3] = by_alpha[x] + w * sign;
-                sum += w * std::fabs(wrong);
+                float* to = gradient + 4 * (at + x);
+                to[0] = p[x], to[1] = p[padded + x], to[2] = p[2 * padded + x], to[3] = by_alpha[x];
             }
             sums[2 * y + 1] = sum;
         }
