@@ -89,7 +89,8 @@ class Gaussians:
 def around(scene: Scene) -> tuple[Scene, dict[str, Tensor]]:
     """``scene`` as the file holds it, and its encoded pictures.
 
-    The background is compressed, and the torso is kept only outside the crop, where no Gaussians are.
+    The background is compressed, and the torso is kept only outside the crop, where no Gaussians are, and below its
+    middle: what is higher is hair that the crop cuts off, and does not go with the shoulders.
     """
     data = cv2.imencode(
         ".jpg", np.ascontiguousarray(scene.plate[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
@@ -104,6 +105,7 @@ def around(scene: Scene) -> tuple[Scene, dict[str, Tensor]]:
         return replace(scene, plate=plate, torso=None), kept
     torso = scene.torso.copy()
     torso[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0), 3] = 0
+    torso[: max(y + side // 2, 0), :, 3] = 0
     if not torso[..., 3].any():
         return replace(scene, plate=plate, torso=None), kept
     data = cv2.imencode(".png", np.ascontiguousarray(torso[..., [2, 1, 0, 3]]))[1]

@@ -22,12 +22,14 @@ from avatarkit.methods.driving import still
 from avatarkit.methods.gaussians import checkpoint, config
 from avatarkit.methods.gaussians import rig as rigs
 from avatarkit.methods.gaussians.avatar import GaussiansAvatar
+from avatarkit.methods.gaussians.method import around
 from avatarkit.methods.gaussians.planting import plant
 from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.gaussians.trainer import Trainer
 from avatarkit.methods.registry import Drive, Subject
 from avatarkit.methods.stage import Stage
 from avatarkit.ops.native import module
+from avatarkit.rendering.composite import Scene
 
 pytestmark = pytest.mark.skipif(module() is None, reason="native kernels are not built")
 
@@ -222,3 +224,14 @@ def test_a_track_of_another_head_is_refused(person: tuple[Track, Path]) -> None:
     track, folder = person
     with pytest.raises(AvatarkitError, match="another head"):
         small_fit((replace(track, neutral=track.neutral[:100]), folder))
+
+
+def test_what_the_crop_cuts_off_above_is_no_torso() -> None:
+    """Outside the crop the torso layer holds shoulders, not the tips of hair."""
+    whole = np.full((120, 100, 4), 255, np.uint8)
+    scene, pictures = around(Scene(whole[..., :3], whole, (20, 30, 60)))
+    assert scene.torso is not None and "torso" in pictures
+    there = scene.torso[..., 3] > 0
+    assert (
+        not there[:60].any() and there[60:, :10].all() and there[100:].all() and not there[60:90, 20:80].any()
+    )
