@@ -243,7 +243,7 @@ void finish(const uint8_t* plate, const Strip& strip, int64_t first, int64_t row
         }
 }
 
-// Pixels whose neighbor to a side, above or below comes from elsewhere in the texture, appended to `found`.
+// Pixels whose neighbor to a side, above or below comes from elsewhere in the texture, appended to `found`; some twice.
 void find_folds(float fold, const Strip& strip, int64_t first, int64_t rows, int64_t width, bool has_upper, bool has_lower,
                 std::vector<int64_t>& found) {
     for (int64_t row = 1; row <= rows; ++row) {
@@ -253,20 +253,23 @@ void find_folds(float fold, const Strip& strip, int64_t first, int64_t rows, int
         for (int64_t x = 0; x < width; x += kLanes) {
             const Vec here = load(u + x), there = load(v + x);
             const Mask hit = above(load(key + x), splat(kFar));
-            Mask jump{};
-            const auto look = [&](int64_t step) {
+            // What jumps from the pixels to those `step` further on; both are marked where they are this strip's.
+            const auto look = [&](int64_t step, bool own, int64_t other) {
                 const Vec across = here - load(u + x + step), down = there - load(v + x + step);
                 const Mask far = above(across, splat(fold)) | above(splat(-fold), across) | above(down, splat(fold)) |
                                  above(splat(-fold), down);
-                jump = jump | (far & hit & above(load(key + x + step), splat(kFar)));
+                const Mask jump = far & hit & above(load(key + x + step), splat(kFar));
+                if (!any(jump)) return;
+                const int64_t pixel = (first + row - 1) * width + x;
+                for (int64_t i = 0; i < std::min<int64_t>(kLanes, width - x); ++i)
+                    if (marked(jump, i)) {
+                        found.push_back(pixel + i);
+                        if (own) found.push_back(pixel + i + other);
+                    }
             };
-            look(-1);
-            look(1);
-            if (row > 1 || has_upper) look(-strip.pitch);
-            if (row < rows || has_lower) look(strip.pitch);
-            if (!any(jump)) continue;
-            for (int64_t i = 0; i < std::min<int64_t>(kLanes, width - x); ++i)
-                if (marked(jump, i)) found.push_back((first + row - 1) * width + x + i);
+            look(1, true, 1);
+            if (row == 1 && has_upper) look(-strip.pitch, false, 0);
+            if (row < rows || has_lower) look(strip.pitch, row < rows, width);
         }
     }
 }

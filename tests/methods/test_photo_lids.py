@@ -91,9 +91,9 @@ def test_mouths_widen_more_than_the_driver_by_a_known_share(points: Array) -> No
     now = points.copy()
     now[61, 0] -= 4
     now[291, 0] += 4
-    wide = rules.widened(now, points)
+    wide = rules.widened(now, points, rules.widening(points))
     grown = wide[291, 0] - wide[61, 0] - (points[291, 0] - points[61, 0])
     assert grown == pytest.approx(8 * (1 + rules.WIDEN))
-    assert np.array_equal(rules.widened(points, points), points)
+    assert np.array_equal(rules.widened(points, points, rules.widening(points)), points)
     # Eyes and forehead stay.
     assert np.abs(wide[[33, 263, 10]] - now[[33, 263, 10]]).max() < 0.05

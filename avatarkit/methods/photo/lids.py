@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from avatarkit.data.plate import pull_push
 from avatarkit.methods.photo.polygons import polygon_mask
 from avatarkit.methods.photo.rules import LIDS, eye_axes, eye_map
-from avatarkit.methods.photo.warp import smoothstep
+from avatarkit.methods.photo.warp import eased
 from avatarkit.ops import patches
 
 Array = NDArray[np.float64]
@@ -70,16 +70,16 @@ class Lid:
 
     def closing(self, landmarks: Array) -> float:
         """0 where the eye of ``landmarks`` [478, 3] is as open as in the photo, 1 where it is shut."""
-        return float(np.clip(1 - self._aperture(landmarks) / self.aperture, 0, 1))
+        return min(max(1 - self._aperture(landmarks) / self.aperture, 0.0), 1.0)
 
     def draw(self, frame: Image, landmarks: Array) -> None:
         """Draw into ``frame`` [H, W, 3] where ``landmarks`` [478, 3] have the lid lower than the photo has it."""
         closed = self.closing(landmarks)
-        share = float(smoothstep(np.asarray((closed - BEGIN) / (WHOLE - BEGIN))))
+        share = eased((closed - BEGIN) / (WHOLE - BEGIN))
         if share <= 0:
             return
         margin = landmarks[self.upper, :2]
-        meeting = float(smoothstep(np.asarray((closed - 1 + MEET) / (MEET - 0.1))))
+        meeting = eased((closed - 1 + MEET) / (MEET - 0.1))
         edge = margin + meeting * (landmarks[self.lower, :2] - margin)
         axes = eye_map(landmarks, self.eye)
         crease = self._crease(landmarks, axes)
@@ -94,7 +94,7 @@ class Lid:
 
     def _crease(self, landmarks: Array, axes: Array) -> Array:
         """[9, 2] where the new skin ends above: past the crease and the eye's corners, where lashes are drawn out."""
-        back = np.linalg.inv(axes[:, :2])
+        back = axes[:, :2].T / float(axes[0, :2] @ axes[0, :2])  # a rotation times a size
         crease = landmarks[self.crease, :2] - RAISED * back[:, 1]
         outwards = np.sign((crease[-1] - crease[0]) @ back[:, 0]) * CORNER * back[:, 0]
         crease[0] -= outwards + RAISED * back[:, 1]

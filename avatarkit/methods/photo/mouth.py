@@ -117,7 +117,9 @@ def _flat(head: Similarity, depth: float) -> Array:
 
 
 def _inverse(affine: Array) -> Array:
-    return np.asarray(np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2])
+    (a, b, x), (c, d, y) = affine.tolist()
+    size = a * d - b * c
+    return np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]]) / (size or 1e-12)
 
 
 def _after(outer: Array, inner: Array) -> Array:

@@ -164,15 +164,24 @@ def lips(
     return result
 
 
-def widened(points: Array, rest: Array) -> Array:
-    """``points`` [478, 3] whose mouth changes its width by ``WIDEN`` more than from ``rest`` [478, 3] (face axes)."""
+def widening(rest: Array) -> Array:
+    """[468] how far each point of a face ``rest`` [478, 3] goes along when its mouth's corners move apart by 1 each."""
     right, left = rest[marks.MOUTH_CORNER_RIGHT], rest[marks.MOUTH_CORNER_LEFT]
     half = max(float(left[0] - right[0]) / 2, 1e-9)
-    grown = points[marks.MOUTH_CORNER_LEFT, 0] - points[marks.MOUTH_CORNER_RIGHT, 0] - 2 * half
     across, down = ((rest[: marks.MESH, :2] - (left[:2] + right[:2]) / 2) / half).T
     away = np.hypot(np.maximum(np.abs(across) - 1, 0), np.maximum(np.abs(down) - 0.45, 0))
+    return np.asarray(np.clip(across, -1, 1) * np.exp(-((away / 0.5) ** 2)))
+
+
+def widened(points: Array, rest: Array, share: Array) -> Array:
+    """``points`` [478, 3] whose mouth changes its width by ``WIDEN`` more than from ``rest`` [478, 3] (face axes).
+
+    ``share`` [468] is ``rest``'s ``widening``.
+    """
+    left, right = marks.MOUTH_CORNER_LEFT, marks.MOUTH_CORNER_RIGHT
+    grown = points[left, 0] - points[right, 0] - (rest[left, 0] - rest[right, 0])
     result = points.copy()
-    result[: marks.MESH, 0] += WIDEN * grown / 2 * np.clip(across, -1, 1) * np.exp(-((away / 0.5) ** 2))
+    result[: marks.MESH, 0] += WIDEN * grown / 2 * share
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -92,6 +93,7 @@ class Rig:
         self.center = self.landmarks[list(marks.STABLE)].mean(0)
         self.width = float(np.linalg.norm(self.landmarks[454, :2] - self.landmarks[234, :2]))
         self.sizes = sizes(self.own)
+        self.widening = rules.widening(self.own)
 
     def posed(self, now: Array, motion: Motion) -> Posed:
         """The photo's landmarks when the driver's are ``now`` [478, 3]."""
@@ -101,7 +103,7 @@ class Rig:
         own = motion.frame.undone(still)
         points = self.expressed(own, motion)
         head, held = self._head(moved, motion)
-        turn = float(np.arccos(np.clip((np.trace(head.rotation) - 1) / 2, -1, 1)))
+        turn = math.acos(min(max((float(np.trace(head.rotation)) - 1) / 2, -1.0), 1.0))
         return Posed(head.applied(self.frame.applied(points)), head, turn, held)
 
     def expressed(self, own: Array, motion: Motion) -> Array:
@@ -116,7 +118,7 @@ class Rig:
         points[marks.MESH :] = self.own[marks.MESH :]
         measured = rules.measured(own)
         if "lips" in options.parts:
-            points = rules.widened(points, self.own)
+            points = rules.widened(points, self.own, self.widening)
             points = rules.lips(
                 points, self.face, motion.face, measured, self.jaw, float(scale[1]), options.expression_scale
             )
@@ -138,7 +140,7 @@ class Rig:
         asked = options.pose_scale * cv2.Rodrigues(moved.rotation)[0][:, 0]  # scipy's takes ten times as long
         turn = soft_clamp(asked, LIMITS[0], LIMITS[1], np.full(3, MARGIN))
         rotation = np.asarray(cv2.Rodrigues(turn)[0])
-        scale = float(np.clip(moved.scale**options.pose_scale, 0.6, 1.6))
+        scale = min(max(moved.scale**options.pose_scale, 0.6), 1.6)
         size = self.size_against(motion)
         travel = options.pose_scale * size * (moved.applied(motion.center) - motion.center)
         held = float(np.linalg.norm(asked - turn))

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.photo.frames import Similarity
 from avatarkit.methods.photo.prepare import Layers
-from avatarkit.methods.photo.warp import smoothstep
+from avatarkit.methods.photo.warp import eased
 from avatarkit.ops.layers import Laid, Layer, premultiplied
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
 
-FADE = np.radians([4.0, 12.0])
+FADE = float(np.radians(4.0)), float(np.radians(12.0))
 """Turn from which the underlay begins to show, and at which it is opaque."""
 INSET = 0.985
 
@@ -39,7 +39,7 @@ class Underlay:
 
         ``chin`` [3]: what the jaw moves the chin before the head turns, pixels.
         """
-        share = float(smoothstep(np.asarray((turn - FADE[0]) / (FADE[1] - FADE[0]))))
+        share = eased((turn - FADE[0]) / (FADE[1] - FADE[0]))
         if share <= 0:
             return []
         return [self.layer.at(head.applied(self.points + self.jaw * chin), share)]

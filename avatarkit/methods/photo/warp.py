@@ -127,6 +127,12 @@ def shares(places: Array, face: Array) -> tuple[Array, Array]:
     return head, 1 - vertical
 
 
+def eased(x: float) -> float:
+    """``smoothstep`` of a single number."""
+    t = min(max(x, 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
 def smoothstep(x: Array) -> Array:
     """3 x^2 - 2 x^3, clamped to [0, 1]."""
     t = np.clip(x, 0, 1)
