@@ -26,7 +26,7 @@ from avatarkit.tracking.tracker import observations
 
 LEARN_AFTER = 48
 """Frames with a face after which the person is learned once more, from all of them."""
-PATIENCE = 0.25
+PATIENCE = 0.08
 """Seconds after which learning goes on although no frame is waited for."""
 RECENT = 24
 """Frames that tell how wide this person's eyes open."""
