@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -45,13 +46,15 @@ class Photo:
         small = _resized(image, width, height)
         scaled = track.landmarks[t] * np.array([*scale, scale[0]])
         points = scaled.astype(np.float32).astype(np.float64)  # as the file keeps them
-        parts = layers(small, _resized(matte, width, height), points, seed=config.seed)
+        with ThreadPoolExecutor(1, "hands") as beside:  # its model is loaded and run while the layers are made
+            seen = beside.submit(hands.found, small)
+            parts = layers(small, _resized(matte, width, height), points, seed=config.seed)
         progress({"stage": "preparing the photo", "step": 1, "steps": 2})
         head: dict[str, NDArray[Any]] = {"neutral": track.neutral}
         if track.shapes is not None:
             head["shapes"] = track.shapes.astype(np.float32)
         header = _header(track, t, config, width, height)
-        header["hands"] = hands.on_face(hands.found(small), points[:, :2]).round(1).tolist()
+        header["hands"] = hands.on_face(seen.result(), points[:, :2]).round(1).tolist()
         header["glasses"] = glasses.worn(small, points)
         avatar = PhotoAvatar(header, parts, points, head)
         rest = np.clip(avatar.layers.photo - avatar.lost.transpose(1, 2, 0), 0, 255)
