@@ -46,7 +46,8 @@ class Photo:
         small = _resized(image, width, height)
         scaled = track.landmarks[t] * np.array([*scale, scale[0]])
         points = scaled.astype(np.float32).astype(np.float64)  # as the file keeps them
-        with ThreadPoolExecutor(1, "hands") as beside:  # its model is loaded and run while the layers are made
+        # the hands' model is loaded and run while the layers are made
+        with ThreadPoolExecutor(1, "hands") as beside:
             seen = beside.submit(hands.found, small)
             parts = layers(small, _resized(matte, width, height), points, seed=config.seed)
         progress({"stage": "preparing the photo", "step": 1, "steps": 2})
