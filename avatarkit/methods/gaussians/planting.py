@@ -43,6 +43,8 @@ STEEPEST = 0.3
 """Cosine of the slope up to which Gaussians of the card grow along it."""
 OCCUPIED = 0.12
 """Share of the frames in which a place must show the person to be planted."""
+SURELY = 0.9
+"""The same where no frame can show it, beyond the crop's edges."""
 LOOKS = 24
 """Frames that colors and occupancy are taken from."""
 MARGIN = 0.12
@@ -307,7 +309,10 @@ class _Card:
         margin = max(1, round(0.012 * side))
         under = cv2.erode(covered.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1))) > 0
         card = cls(points, share, ~under, (z / focal).astype(np.float32))
-        return cls(points, share, ~under & (card._occupancy(rig, clip, looks) > OCCUPIED), card.pixel)
+        left, top, right, bottom = (edge + border for edge in clip.visible)
+        needed = np.full((size, size), SURELY, np.float32)
+        needed[top:bottom, left:right] = OCCUPIED
+        return cls(points, share, ~under & (card._occupancy(rig, clip, looks) > needed), card.pixel)
 
     def _occupancy(self, rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]) -> Float:
         """[H, W] share of the frames in which the person is there."""
