@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 CLOSED = 0.16
 """Share of the open aperture that the detector still sees between closed lids."""
-EAGER = 1.12
+EAGER = 1.08
 """Factor on a lid's motion: what the detector finds of a picture's lids moves less than they do."""
 WIDEST = 1.6
 """Largest lid aperture against the photo's own."""
