@@ -43,9 +43,16 @@ class OccupancyGrid {
     }
 
     int cells() const { return cells_; }
-    bool occupied(Int4 cell) const {
-        const int64_t index = cell[0] + static_cast<int64_t>(cells_) * (cell[1] + static_cast<int64_t>(cells_) * cell[2]);
-        return bits_[index >> 3] >> (index & 7) & 1;
+    // Bit i: whether the cell at place i, [3] axes in cells, is occupied. Places beyond the grid count as its faces.
+    uint32_t occupied(const Vec place[3]) const {
+        const Vec last = splat(static_cast<float>(cells_ - 1));
+        VecInt cell[3];
+        for (int axis = 0; axis < 3; ++axis)
+            cell[axis] = __builtin_convertvector(smaller(larger(place[axis], Vec{}), last), VecInt);
+        const VecInt index = cell[0] + cells_ * (cell[1] + cells_ * cell[2]);
+        uint32_t mask = 0;
+        for (int i = 0; i < kLanes; ++i) mask |= static_cast<uint32_t>(bits_[index[i] >> 3] >> (index[i] & 7) & 1) << i;
+        return mask;
     }
     // How many blocks away, along the axis where it is farthest, the nearest occupied block lies from the cell's own.
     int distance(Int4 cell) const {
@@ -87,8 +94,8 @@ inline float ray_shift(int64_t ray, int64_t seed) {
     return static_cast<float>(hashed(static_cast<uint32_t>(ray) ^ start) >> 8) * 0x1p-24f;
 }
 
-// Gives a ray's samples one after the other. Which steps are samples is decided by testing the step's own point;
-// skipping only ever leaves out steps that lie in empty cells for certain.
+// Gives a ray's samples one after the other. Which steps are samples is decided by testing the step's own point, many
+// at a time; skipping only ever leaves out steps that lie in empty cells for certain.
 class RayWalk {
   public:
     RayWalk() = default;
@@ -119,16 +126,22 @@ class RayWalk {
     bool next(const OccupancyGrid& grid, float& t) {
         const Int4 last = Int4{} + (grid.cells() - 1);
         for (;;) {
+            if (found_ != 0) {
+                t = near_ + (static_cast<float>(index_ + __builtin_ctz(found_)) + shift_) * step_;
+                found_ &= found_ - 1;
+                if (found_ == 0) index_ += kLanes;
+                return true;
+            }
             t = near_ + (static_cast<float>(index_) + shift_) * step_;
             if (!(t < far_)) return false;
             Int4 cell = __builtin_convertvector(origin_ + splat4(t) * direction_, Int4);
             cell = cell < 0 ? Int4{} : cell;
             cell = cell > last ? last : cell;
-            if (grid.occupied(cell)) {
-                ++index_;
-                return true;
-            }
-            skip(cell, grid.distance(cell));
+            const int distance = grid.distance(cell);
+            if (distance > 0)
+                skip(cell, distance);
+            else if ((found_ = look(grid)) == 0)
+                index_ += kLanes;
         }
     }
 
@@ -138,11 +151,23 @@ class RayWalk {
     }
 
   private:
-    // Leaves the empty cell, or with a `distance` all blocks that are nearer, to just before the exit.
+    // Bit i: whether step index_ + i is a sample.
+    uint32_t look(const OccupancyGrid& grid) const {
+        Vec count;
+        for (int i = 0; i < kLanes; ++i) count[i] = static_cast<float>(i);
+        const Vec t = splat(near_) + (splat(static_cast<float>(index_)) + count + splat(shift_)) * splat(step_);
+        Vec place[3];
+        for (int axis = 0; axis < 3; ++axis) place[axis] = splat(origin_[axis]) + t * splat(direction_[axis]);
+        uint32_t within = 0;
+        const VecInt inside = t < splat(far_);
+        for (int i = 0; i < kLanes; ++i) within |= static_cast<uint32_t>(inside[i] & 1) << i;
+        return grid.occupied(place) & within;
+    }
+
+    // Leaves all blocks that are nearer than `distance`, to just before the exit.
     void skip(Int4 cell, int distance) {
-        const Int4 corner = distance == 0 ? cell - ahead_
-                                          : ((cell >> OccupancyGrid::kBlockBits) + (1 - distance) - ahead_ * (2 * distance - 1))
-                                                << OccupancyGrid::kBlockBits;
+        const Int4 corner = ((cell >> OccupancyGrid::kBlockBits) + (1 - distance) - ahead_ * (2 * distance - 1))
+                            << OccupancyGrid::kBlockBits;
         const Vec4 exit = (__builtin_convertvector(corner, Vec4) - origin_) * inverse_;
         const float leave = std::min(std::min(exit[0], exit[1]), std::min(exit[2], far_));
         // The first step behind the exit; one within a hundredth before it is tested as well: rounding must not lose it.
@@ -152,7 +177,8 @@ class RayWalk {
     Vec4 origin_ = {}, direction_ = {}, inverse_ = {};
     Int4 ahead_ = {};  // -1 where the ray leaves a cell through its upper face
     float near_ = 0.f, far_ = 0.f, step_ = 1.f, inverse_step_ = 1.f, shift_ = 0.f;
-    int index_ = 0;
+    int index_ = 0;        // the next step to look at
+    uint32_t found_ = 0;   // samples among the kLanes steps from there
 };
 
 }  // namespace avatarkit::AK_ISA

@@ -8,7 +8,6 @@
 #include "mlp/mlp_tile.h"
 #include "render/wave_field.h"
 #include "render/waves.h"
-#include "warp/warp_point.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
@@ -104,13 +103,13 @@ class RayRenderer {
             for (int i = 0; i < each && !state.ended; ++i) {
                 float point[3];
                 RayWalk::point(origin, direction, state.t, point);
-                if (options_.volume != nullptr) warp_point(options_.warp, options_.volume, point, point);
                 points_.put(count, point);
                 t_[count] = state.t;
                 owner_[count++] = slot;
                 state.ended = ++state.samples >= rays_.max_samples || !state.walk.next(occupancy_, state.t);
             }
         }
+        if (options_.volume != nullptr) points_.warp(options_.warp, options_.volume, count);
         return count;
     }
 

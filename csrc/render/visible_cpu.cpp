@@ -4,7 +4,6 @@
 #include "march/march_ray.h"
 #include "render/render.h"
 #include "render/wave_field.h"
-#include "warp/warp_point.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
@@ -65,13 +64,13 @@ class GroupWalk {
             for (int i = 0; i < each && !state.ended; ++i) {
                 float point[3];
                 RayWalk::point(in_.rays.origins + ray * 3, in_.rays.directions + ray * 3, state.t, point);
-                if (volume_ != nullptr) warp_point(in_.warp, volume_, point, point);
                 points_.put(count, point);
                 t_[count] = state.t;
                 owner_[count++] = alive_[a];
                 state.ended = ++state.samples >= in_.rays.max_samples || !state.walk.next(occupancy_, state.t);
             }
         }
+        if (volume_ != nullptr) points_.warp(in_.warp, volume_, count);
         return count;
     }
 

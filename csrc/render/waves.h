@@ -6,6 +6,7 @@
 
 #include "hash_encoding/encode_block.h"
 #include "mlp/mlp_tile.h"
+#include "warp/warp_point.h"
 
 namespace avatarkit::AK_ISA {
 
@@ -20,6 +21,15 @@ struct WavePoints {
     WavePoints() : axes(3 * kWave) {}
     void put(int sample, const float* point) {
         for (int axis = 0; axis < 3; ++axis) axes[axis * kWave + sample] = point[axis];
+    }
+    // Takes the first `count` back through a displacement volume.
+    void warp(const WarpGrid& grid, const float* volume, int count) {
+        for (int first = 0; first < count; first += kLanes) {
+            Vec position[3];
+            for (int axis = 0; axis < 3; ++axis) position[axis] = load(axes + axis * kWave + first);
+            warp_lanes(grid, volume, position);
+            for (int axis = 0; axis < 3; ++axis) store(axes + axis * kWave + first, position[axis]);
+        }
     }
     // Those from `first`, clamped to the unit cube; lanes beyond the wave's end hold any numbers.
     void get(int first, Vec position[3]) const {

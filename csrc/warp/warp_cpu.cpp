@@ -1,5 +1,7 @@
 #include "warp/warp.h"
 
+#include <algorithm>
+
 #include "common/threads.h"
 #include "warp/warp_point.h"
 
@@ -39,7 +41,15 @@ void warp_volume(const WarpAnchors& anchors, const WarpGrid& grid, float* volume
 void warp_points(const float* points, int64_t count, const WarpGrid& grid, const float* volume, float* out) {
     const int threads = thread_count();
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < count; ++i) warp_point(grid, volume, points + 3 * i, out + 3 * i);
+    for (int64_t first = 0; first < count; first += kLanes) {
+        const int some = static_cast<int>(std::min<int64_t>(kLanes, count - first));
+        Vec position[3] = {};
+        for (int i = 0; i < some; ++i)
+            for (int axis = 0; axis < 3; ++axis) position[axis][i] = points[3 * (first + i) + axis];
+        warp_lanes(grid, volume, position);
+        for (int i = 0; i < some; ++i)
+            for (int axis = 0; axis < 3; ++axis) out[3 * (first + i) + axis] = position[axis][i];
+    }
 }
 
 }  // namespace avatarkit::AK_ISA
