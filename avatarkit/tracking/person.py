@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.coefficients import PAIRS
-from avatarkit.tracking.pose import procrustes
+from avatarkit.tracking.pose import Array, procrustes
 
 Float = NDArray[np.float32]
 
@@ -86,9 +88,10 @@ class ShapeRefiner:
     meaning, since coefficients stay what they are, and learn how this person does them.
     """
 
-    def __init__(self, basis: Basis) -> None:
+    def __init__(self, basis: Basis, smoother: Callable[[Array], Array]) -> None:
+        """``smoother``: of the mesh (see ``smoother_of``)."""
         count = len(basis.shapes)
-        self.basis = basis
+        self.basis, self.smoother = basis, smoother
         self.gram = np.zeros((count, count))
         self.cross = np.zeros((count, basis.neutral.size))
 
@@ -99,14 +102,20 @@ class ShapeRefiner:
 
     def shapes(self) -> Float:
         """The refined shapes [E, P, 3]."""
-        from scipy.sparse import eye
-        from scipy.sparse.linalg import splu
-
         count, points = len(self.gram), len(self.basis.neutral)
         step = np.linalg.solve(self.gram + SHAPE_RIDGE * np.eye(count), self.cross)
-        laplacian = self.basis.laplacian
-        smoother = splu((eye(points) + 0.15 * (laplacian.T @ laplacian)).tocsc())  # type: ignore[attr-defined]
         columns = step.reshape(count, points, 3).transpose(1, 0, 2).reshape(points, -1)
-        smooth = smoother.solve(columns).reshape(points, count, 3).transpose(1, 0, 2)
+        smooth = self.smoother(columns).reshape(points, count, 3).transpose(1, 0, 2)
         refined: Float = (self.basis.shapes + OVERSHOOT * smooth).astype(np.float32)
         return refined
+
+
+def smoother_of(basis: Basis) -> Callable[[Array], Array]:
+    """What smooths columns [P, C] over the mesh of ``basis``."""
+    from scipy.sparse import eye
+    from scipy.sparse.linalg import splu
+
+    laplacian = basis.laplacian
+    factors = splu((eye(len(basis.neutral)) + 0.15 * (laplacian.T @ laplacian)).tocsc())  # type: ignore[attr-defined]
+    solve: Callable[[Array], Array] = factors.solve
+    return solve

@@ -15,7 +15,7 @@ from avatarkit.tracking import gaze, pose
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import Linearized, linearize, robust
 from avatarkit.tracking.coefficients import PAIRS, Prior, Products, descend, moments
-from avatarkit.tracking.person import ShapeRefiner, identity_step, normalized
+from avatarkit.tracking.person import ShapeRefiner, identity_step, normalized, smoother_of
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -27,8 +27,11 @@ COURTEOUS = 2
 """The same for work that gives way to other work."""
 GIVE_WAY: ContextVar[Callable[[], object] | None] = ContextVar("GIVE_WAY", default=None)
 """Set by a thread that must not delay others: called before each few frames, it returns when they may be solved."""
-FIT_FRAMES = 600
-"""Frames from which a person is learned; a longer clip is sampled evenly, its motion solved for every frame."""
+FIT_FRAMES, FIRST_FRAMES = 600, 100
+"""Frames from which a person is learned, at last and in the first rounds; a longer clip is sampled evenly, its motion
+solved for every frame."""
+FIRST_ROUNDS = 3
+SECOND_ROUNDS = 2
 
 WIDE = 24.0
 """The outlier scale starts here, in solver units, and halves: a wide open mouth is no outlier."""
@@ -44,7 +47,7 @@ class Settings:
     ridge: float = 10.0
     look: float = 800.0
     """weight of half the squared distance of the eyeLook coefficients from what the irises say."""
-    steady: float = 1400.0
+    steady: float = 1500.0
     jump: float = 0.04
     pose_smooth: float = 2.0
     gaze_smooth: float = 2.0
@@ -109,25 +112,56 @@ class Motion:
         return len(self.rotation)
 
 
+@dataclass(frozen=True)
+class Known:
+    """Coefficients that some frames have already."""
+
+    rows: NDArray[np.int64]
+    """[K] ascending."""
+    expression: Float
+    """[K, E]"""
+
+    def spread(self, rows: NDArray[np.int64]) -> Float:
+        """[N, E] the coefficients of the nearest known frame, for frames ``rows`` [N]."""
+        after = (
+            np.searchsorted(self.rows, rows).clip(1, len(self.rows) - 1) if len(self.rows) > 1 else 0 * rows
+        )
+        before = np.maximum(after - 1, 0)
+        nearer = np.where(rows - self.rows[before] <= self.rows[after] - rows, before, after)
+        return self.expression[nearer]
+
+
 def fit_person(
     template: Basis, seen: Observations, settings: Settings, report: Callable[[float], None]
-) -> Basis:
-    """Learn the person: neutral face and, with ``settings.refine``, shapes, from at most FIT_FRAMES frames."""
-    seen = seen.at(seen.sampled(FIT_FRAMES))
+) -> tuple[Basis, Known]:
+    """Learn the person: neutral face and, with ``settings.refine``, shapes, from at most FIT_FRAMES frames.
+
+    Also returns those frames' coefficients.
+    """
+    rows = seen.sampled(FIT_FRAMES)
+    sampled = seen.at(rows)
     prior = prior_of(template, settings)
+    few = sampled.sampled(FIRST_FRAMES)
+    seen = sampled.at(few)
     basis, motion = template, first_motion(template, seen)
     share = 0.5 if settings.refine else 1.0
     products = Products(basis.shapes)
     for step in range(settings.rounds):
+        if step == FIRST_ROUNDS:
+            known = Known(few, motion.expression)
+            seen = sampled
+            motion = replace(first_motion(basis, seen), expression=known.spread(np.arange(len(seen))))
         sigma = max(settings.sigma, WIDE * 0.5**step)
         motion, _ = alternate(basis, products, seen, motion, prior, sigma)
         basis, motion = _identity(basis, template, products, seen, motion, prior, sigma)
         report(share * (step + 1) / settings.rounds)
     looking = gaze.angles(seen.iris, basis.eyes, basis.eye_radius, motion.rotation, motion.translation)
     basis = replace(basis, eyes=basis.eyes + gaze.parallel(looking, basis.eye_radius))
-    if not settings.refine:
-        return basis
-    return refine_person(basis, template, seen, motion, settings, lambda done: report(0.5 + 0.5 * done))
+    if settings.refine:
+        basis, motion = refine_person(
+            basis, template, seen, motion, settings, lambda done: report(0.5 + 0.5 * done)
+        )
+    return basis, Known(rows, motion.expression)
 
 
 def refine_person(
@@ -137,16 +171,16 @@ def refine_person(
     motion: Motion,
     settings: Settings,
     report: Callable[[float], None],
-) -> Basis:
-    """Learn how this person does each expression from frames with a first ``motion``."""
-    prior, basis = prior_of(template, settings), person
+) -> tuple[Basis, Motion]:
+    """Learn how this person does each expression from frames with a first ``motion``, which improves with it."""
+    prior, basis, smoother = prior_of(template, settings), person, smoother_of(person)
     for step in range(settings.refine_rounds):
-        basis = basis.with_person(basis.neutral, _refined(basis, seen, motion, settings.sigma))
+        basis = basis.with_person(basis.neutral, _refined(basis, smoother, seen, motion, settings.sigma))
         products = Products(basis.shapes)
         motion, _ = alternate(basis, products, seen, motion, prior, settings.sigma)
         basis, motion = _identity(basis, template, products, seen, motion, prior, settings.sigma)
         report((step + 1) / settings.refine_rounds)
-    return basis
+    return basis, motion
 
 
 def solve_motion(
@@ -154,13 +188,16 @@ def solve_motion(
     seen: Observations,
     settings: Settings,
     report: Callable[[float], None],
+    known: Known | None = None,
 ) -> Motion:
-    """Pose and expression of every frame for a known person."""
+    """Pose and expression of every frame for a known person, starting from what is ``known`` of some frames."""
     prior = prior_of(person, settings)
     products = Products(person.shapes)
     motion = first_motion(person, seen)
-    for step in range(6):
-        sigma = max(settings.sigma, WIDE * 0.5**step)
+    if known is not None:
+        motion = replace(motion, expression=known.spread(np.arange(len(seen))))
+    for step in range(6 if known is None else SECOND_ROUNDS):
+        sigma = max(settings.sigma, WIDE * 0.5 ** (step + (0 if known is None else 1)))
         motion, _ = alternate(person, products, seen, motion, prior, sigma)
         report((step + 1) / 9)
     rotation, translation = pose.smoothed(
@@ -190,7 +227,7 @@ def first_motion(basis: Basis, seen: Observations) -> Motion:
 
 RARITY = {
     "jawOpen": 0.15, "eyeBlink": 0.1, "mouthSmile": 0.25, "browDown": 0.5, "browInnerUp": 0.7,
-    "mouthShrugUpper": 1.5, "mouthRollUpper": 1.5, "noseSneer": 1.5, "eyeSquint": 2.0, "eyeWide": 2.0,
+    "mouthShrugUpper": 1.5, "mouthRollUpper": 1.5, "noseSneer": 1.5, "eyeSquint": 3.0, "eyeWide": 2.0,
     "mouthDimple": 2.5, "mouthStretch": 2.5, "cheekSquint": 3.0, "mouthClose": 3.0,
     "jawForward": 4.0, "cheekPuff": 5.0,
 }  # fmt: skip
@@ -321,8 +358,14 @@ def _identity(
     )
 
 
-def _refined(basis: Basis, seen: Observations, motion: Motion, sigma: float) -> Float:
-    refiner = ShapeRefiner(basis)
+def _refined(
+    basis: Basis,
+    smoother: Callable[[pose.Array], pose.Array],
+    seen: Observations,
+    motion: Motion,
+    sigma: float,
+) -> Float:
+    refiner = ShapeRefiner(basis, smoother)
 
     def work(part: slice) -> tuple[Float, Float]:
         w, rotation = motion.expression[part], motion.rotation[part]

@@ -171,7 +171,7 @@ class TrackStream:
         seen = [s for s in self._begun if s.found]
         observed = self._observed(seen)
         observed = observed.at(observed.sampled(LEARNED))
-        person = solver.fit_person(template, observed, self.settings, lambda share: None)
+        person, _ = solver.fit_person(template, observed, self.settings, lambda share: None)
         if person.distance_from(template) > tracker.LARGEST_OFFSET:
             raise NoFaceError(
                 f"{info.path}: what was found is no human face: give a clip that shows a person's"

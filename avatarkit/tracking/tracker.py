@@ -91,10 +91,10 @@ def _track(
     def report(share: float) -> None:
         progress.to(round(count * (0.6 + 0.4 * share)), count, phase="solving")
 
-    person = fit_person(template, observed, settings, lambda share: report(0.6 * share))
+    person, known = fit_person(template, observed, settings, lambda share: report(0.6 * share))
     if person.distance_from(template) > LARGEST_OFFSET:
         raise NoFaceError(f"{info.path}: what was found is no human face: give a clip that shows a person's")
-    motion = solve_motion(person, observed, settings, lambda share: report(0.6 + 0.3 * share))
+    motion = solve_motion(person, observed, settings, lambda share: report(0.6 + 0.3 * share), known)
     good = _usable(motion, person, info.path)
     extra = components.of_residual(person, motion, observed, good) if options.refine else None
     if pictures is not None:

@@ -83,7 +83,7 @@ def generalization(track: Track) -> tuple[float, float]:
     seen = observations(track.landmarks[track.valid], track.intrinsics, np.ones(int(track.valid.sum()), bool))
     split = int(0.6 * len(seen))
     template = Basis.of(heads.load("builtin"))
-    person = fit_person(template, part(seen, slice(0, split)), Settings(), silent)
+    person, _ = fit_person(template, part(seen, slice(0, split)), Settings(), silent)
     motion = solve_motion(person, part(seen, slice(split, None)), Settings(), silent)
     scale = pixels_per_unit(motion.translation, float(track.intrinsics[0, 0]), person.unit)
     error = motion.error * scale[:, None] * 480 / track.meta["video"]["width"]
@@ -163,8 +163,8 @@ def synthetic() -> Table:
         table.add_column(column, justify="right")
     for seed in range(SEEDS):
         truth = make(seed=seed)
-        person = fit_person(truth.template, truth.seen, Settings(), silent)
-        motion = solve_motion(person, truth.seen, Settings(), silent)
+        person, known = fit_person(truth.template, truth.seen, Settings(), silent)
+        motion = solve_motion(person, truth.seen, Settings(), silent, known)
         found, real = Rotation.from_matrix(motion.rotation), Rotation.from_matrix(truth.rotation)
         error = np.degrees((found * (found.inv() * real).mean() * real.inv()).magnitude())
         columns = [truth.template.names.index(n) for n in ACTIVE]

@@ -15,8 +15,8 @@ from tests.tracking.synthetic import ACTIVE, Truth, make
 def solved(request):
     truth = make(seed=request.param)
     settings = Settings()
-    person = fit_person(truth.template, truth.seen, settings, lambda share: None)
-    return truth, person, solve_motion(person, truth.seen, settings, lambda share: None)
+    person, known = fit_person(truth.template, truth.seen, settings, lambda share: None)
+    return truth, person, solve_motion(person, truth.seen, settings, lambda share: None, known)
 
 
 def shape_error(neutral: np.ndarray, truth: Truth) -> float:
@@ -88,7 +88,7 @@ def test_missing_landmarks_are_done_without():
     plane[:, ::3] = np.nan
     seen = Observations(plane, truth.seen.depth, truth.seen.iris, truth.seen.open_eyes, truth.seen.linked)
     settings = Settings(refine=False)
-    person = fit_person(truth.template, seen, settings, lambda share: None)
+    person, _ = fit_person(truth.template, seen, settings, lambda share: None)
     motion = solve_motion(person, seen, settings, lambda share: None)
     column = truth.template.names.index("jawOpen")
     assert np.corrcoef(motion.expression[:, column], truth.expression[:, column])[0, 1] > 0.95
@@ -100,8 +100,8 @@ def test_same_input_same_bits():
     truth = make(frames=50)
     results = []
     for _ in range(2):
-        person = fit_person(truth.template, truth.seen, Settings(), lambda share: None)
-        results.append(solve_motion(person, truth.seen, Settings(), lambda share: None))
+        person, known = fit_person(truth.template, truth.seen, Settings(), lambda share: None)
+        results.append(solve_motion(person, truth.seen, Settings(), lambda share: None, known))
     assert np.array_equal(results[0].expression, results[1].expression)
     assert np.array_equal(results[0].rotation, results[1].rotation)
 
