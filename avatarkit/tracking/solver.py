@@ -47,7 +47,7 @@ class Settings:
     ridge: float = 10.0
     look: float = 800.0
     """weight of half the squared distance of the eyeLook coefficients from what the irises say."""
-    steady: float = 1500.0
+    steady: float = 1480.0
     jump: float = 0.04
     pose_smooth: float = 2.0
     gaze_smooth: float = 2.0
@@ -199,16 +199,16 @@ def solve_motion(
     for step in range(6 if known is None else SECOND_ROUNDS):
         sigma = max(settings.sigma, WIDE * 0.5 ** (step + (0 if known is None else 1)))
         motion, _ = alternate(person, products, seen, motion, prior, sigma)
-        report((step + 1) / 9)
+        report((step + 1) / 10)
     rotation, translation = pose.smoothed(
         motion.rotation, motion.translation, seen.linked, person.unit, settings.pose_smooth
     )
     looking = gaze.angles(seen.iris, person.eyes, person.eye_radius, rotation, translation)
     looking = gaze.smoothed(looking, seen.open_eyes, seen.linked, settings.gaze_smooth)
     motion = replace(motion, rotation=rotation, translation=translation, gaze=looking)
-    for step in range(3):
+    for step in range(4):
         motion, _ = alternate(person, products, seen, motion, prior, settings.sigma, pose_steps=0)
-        report((step + 7) / 9)
+        report((step + 7) / 10)
     return replace(motion, error=errors(person, seen, motion))
 
 
