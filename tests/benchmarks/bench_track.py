@@ -122,7 +122,7 @@ def peaks_kept(track: Track) -> float:
 def clips(names: list[str]) -> Table:
     """One row per clip."""
     table = Table(title="avatarkit track, residuals in px at 480 wide: median / 95th percentile")
-    for column in ("clip", "frames", *titled(DEMANDS), "chin and lips\n(r of the two)"):
+    for column in ("clip", "frames", *titled(DEMANDS), "each eye's\nblink", "chin and lips\n(r of the two)"):
         table.add_column(column, justify="right")
     folder = shared_folder()
     if folder is None:
@@ -133,10 +133,9 @@ def clips(names: list[str]) -> Table:
         _, plain = command(clip, "--no-refine", "--no-photometric", "--no-torso")
         _, bare = command(clip, "--no-photometric", "--no-torso")
         points = track.landmarks
-        blink = [
-            measures.correlation(track, f"eyeBlink{s}", -measures.aperture(points, s))
-            for s in ("Left", "Right")
-        ]
+        apertures = {s: measures.aperture(points, s) for s in ("Left", "Right")}
+        each = [measures.correlation(track, f"eyeBlink{s}", -a) for s, a in apertures.items()]
+        both = measures.correlation(track, "eyeBlink", -sum(apertures.values()))
         table.add_row(
             name, str(summary["frames"]),
             *(judged(DEMANDS[column], *found) for column, found in (
@@ -146,11 +145,12 @@ def clips(names: list[str]) -> Table:
                 ("ms landmarks only", (bare["ms_per_frame"],)),
                 ("ms everything", (summary["ms_per_frame"],)),
                 ("jitter", (measures.jitter(track),)),
-                ("blink", (float(np.mean(blink)),)),
+                ("blink", (both,)),
                 ("jaw", (measures.correlation(track, "jawOpen", measures.lip_gap(points)),)),
                 ("smile", (measures.correlation(track, "mouthSmile", measures.mouth_width(points)),)),
                 ("peaks", (peaks_kept(track),)),
             )),
+            " / ".join(f"{r:.2f}" for r in each),
             f"{measures.chin_and_lips(track):.2f}",
         )  # fmt: skip
     return table
