@@ -31,7 +31,9 @@ FIT_FRAMES, FIRST_FRAMES = 600, 100
 """Frames from which a person is learned, at last and in the first rounds; a longer clip is sampled evenly, its motion
 solved for every frame."""
 FIRST_ROUNDS = 3
-SECOND_ROUNDS = 2
+"""Rounds in which a person is learned from FIRST_FRAMES."""
+KNOWN_ROUNDS = 2
+"""Rounds before smoothing where the coefficients of some frames are known, in place of the six that find them."""
 
 WIDE = 24.0
 """The outlier scale starts here, in solver units, and halves: a wide open mouth is no outlier."""
@@ -196,7 +198,7 @@ def solve_motion(
     motion = first_motion(person, seen)
     if known is not None:
         motion = replace(motion, expression=known.spread(np.arange(len(seen))))
-    for step in range(6 if known is None else SECOND_ROUNDS):
+    for step in range(6 if known is None else KNOWN_ROUNDS):
         sigma = max(settings.sigma, WIDE * 0.5 ** (step + (0 if known is None else 1)))
         motion, _ = alternate(person, products, seen, motion, prior, sigma)
         report((step + 1) / 10)
