@@ -70,7 +70,7 @@ def test_learning_gives_way_every_few_frames_to_the_same_end() -> None:
     asked: list[int] = []
 
     def learned() -> np.ndarray:
-        return solver.fit_person(truth.template, truth.seen, settings, lambda share: None).neutral
+        return solver.fit_person(truth.template, truth.seen, settings, lambda share: None)[0].neutral
 
     alone = learned()
     token = solver.GIVE_WAY.set(lambda: asked.append(1))
