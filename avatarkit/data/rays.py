@@ -118,9 +118,9 @@ def visual_hull(
 ) -> NDArray[np.bool_]:
     """[cells^3] (x fastest) cells of the unit cube that fall into the head mattes of most ``positions``.
 
-    Only frames whose picture holds the cell count; a cell that fewer than a fifth of them hold is left out,
-    because nothing would ever teach it. Mattes are widened by a cell first, and a share of ``agreement`` is
-    enough, because hair and jaw move. (Laurentini 1994)
+    Only frames whose picture holds the cell count; a cell that none of them holds is left out, because nothing would
+    ever teach it: of heads that the frame's edge cuts off, what comes into view for a moment stays. Mattes are widened
+    by a cell first, and a share of ``agreement`` is enough, because hair and jaw move. (Laurentini 1994)
     """
     axis = (np.arange(cells, dtype=np.float32) + 0.5) / cells
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
@@ -140,7 +140,7 @@ def visual_hull(
         v = np.clip(row, 0, clip.resolution - 1).astype(np.int64)
         votes += shown & (matte[v, u] > 32)
         seeing += shown
-    return (seeing >= 0.2 * len(positions)) & (votes >= agreement * np.maximum(seeing, 1))
+    return (seeing > 0) & (votes >= agreement * np.maximum(seeing, 1))
 
 
 def _widened(matte: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
