@@ -21,7 +21,7 @@ def command(
     ] = 16.0,
     size: Annotated[int, typer.Option(min=128, max=2048, help="Pixels a side of the video.")] = 512,
     resolution: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of the head crop to fit.")] = 256,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Time for fitting the avatar.")] = 2.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Time for fitting the avatar.")] = 1.6,
     seed: Annotated[int, typer.Option(help="Seed of the person's hair and of the fit.")] = 7,
     threads: console.Threads = 0,
     json: console.Json = False,

@@ -27,7 +27,7 @@ class Job:
     seconds: float = 16.0
     size: int = 512
     resolution: int = 256
-    minutes: float = 2.0
+    minutes: float = 1.6
     seed: int = 7
     threads: int = 0
 
