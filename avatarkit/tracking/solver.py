@@ -149,7 +149,7 @@ def fit_person(
     share = 0.5 if settings.refine else 1.0
     products = Products(basis.shapes)
     for step in range(settings.rounds):
-        if step == FIRST_ROUNDS:
+        if step == FIRST_ROUNDS and len(few) < len(sampled):
             known = Known(few, motion.expression)
             seen = sampled
             motion = replace(first_motion(basis, seen), expression=known.spread(np.arange(len(seen))))

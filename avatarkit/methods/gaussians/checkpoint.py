@@ -14,7 +14,7 @@ from avatarkit.methods import checkpoints
 from avatarkit.methods.gaussians.trainer import Trainer
 from avatarkit.methods.options import identity
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(trainer: Trainer, clip_hash: str, path: Path) -> None:
