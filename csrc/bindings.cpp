@@ -25,6 +25,7 @@ void bind_hash_encoding(nb::module_& m);
 void bind_layers(nb::module_& m);
 void bind_march(nb::module_& m);
 void bind_mlp(nb::module_& m);
+void bind_normals(nb::module_& m);
 void bind_occupancy(nb::module_& m);
 void bind_patches(nb::module_& m);
 void bind_raster(nb::module_& m);
@@ -69,6 +70,7 @@ NB_MODULE(_native, m) {
     bind_layers(m);
     bind_march(m);
     bind_mlp(m);
+    bind_normals(m);
     bind_occupancy(m);
     bind_patches(m);
     bind_raster(m);

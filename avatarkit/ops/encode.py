@@ -95,7 +95,7 @@ def hash_encode(
         [levels, N, features]: level-major, because a level's table fits the second-level cache and all of an
         image's points pass through it before the next. ``field_mlp`` takes this layout.
 
-    Gradients flow to ``tables``, and to ``points`` when they require it (the plain-torch twin computes both then).
+    Gradients flow to ``tables``, and to ``points`` when they require it.
 
     Source: Mueller et al., "Instant Neural Graphics Primitives", 2022, eq. 1-4.
     """
@@ -105,7 +105,7 @@ def hash_encode(
     if image_offsets.numel() != tables.shape[0] + 1:
         raise ValueError(f"{tables.shape[0]} tables need {tables.shape[0] + 1} image_offsets")
     native = native_for(points, tables)
-    if native is None or grid.features != 4 or points.requires_grad:
+    if native is None or grid.features != 4:
         return reference.hash_encode(points, tables, image_offsets, grid)
     if known is not None:
         shaped("known", known, grid.levels, points.shape[0], grid.features)
@@ -132,18 +132,26 @@ class _HashEncode(torch.autograd.Function):
             )
         else:
             features = known.view_as(known)
-        ctx.save_for_backward(points, image_offsets)
+        ctx.save_for_backward(points, image_offsets, tables)
         ctx.grid, ctx.images = grid, tables.shape[0]  # type: ignore[attr-defined]
         return features
 
     @staticmethod
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        points, image_offsets = ctx.saved_tensors  # type: ignore[attr-defined]
+        points, image_offsets, tables = ctx.saved_tensors  # type: ignore[attr-defined]
         grid, images = ctx.grid, ctx.images  # type: ignore[attr-defined]
         native = native_for(points)
         assert native is not None
-        result = torch.empty(images, grid.size)
-        native.hash_encode_backward(
-            plain(points), plain(gradients[0]), image_offsets, grid.layout, grid.log2_size, result
-        )
-        return None, result, None, None, None
+        gradient, place = plain(gradients[0]), plain(points)
+        to_tables = to_points = None
+        if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
+            to_points = torch.empty(points.shape)
+            native.hash_encode_slopes(
+                place, plain(tables), gradient, image_offsets, grid.layout, grid.log2_size, to_points
+            )
+        if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
+            to_tables = torch.empty(images, grid.size)
+            native.hash_encode_backward(
+                place, gradient, image_offsets, grid.layout, grid.log2_size, to_tables
+            )
+        return to_points, to_tables, None, None, None

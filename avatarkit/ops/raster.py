@@ -122,9 +122,10 @@ def antialias(
         found = native.silhouette_pairs(
             points.detach().contiguous(), triangles, opposite, faces.contiguous(), depths.contiguous()
         )
-        pairs = torch.from_numpy(found)
-    else:
-        pairs = twin.silhouette_pairs(points, triangles, opposite, faces, depths)
+        near, far, share = twin.silhouette_shares(points, faces.shape[1:], torch.from_numpy(found))
+        spread: Tensor = _Blend.apply(color, near, far, share.to(color.dtype))
+        return spread
+    pairs = twin.silhouette_pairs(points, triangles, opposite, faces, depths)
     return twin.blend_silhouettes(color, points, faces.shape[1:], pairs)
 
 
@@ -157,17 +158,23 @@ class _Rasterize(torch.autograd.Function):
         ctx.save_for_backward(points, triangles, face, barycentric)
         ctx.perspective = perspective
         ctx.mark_non_differentiable(face)
+        ctx.set_materialize_grads(False)
         return face, barycentric, depth
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         points, triangles, face, barycentric = ctx.saved_tensors
+        to_barycentric, to_depth = gradients[1:]
+        if to_barycentric is None and to_depth is None:
+            return None, None, None, None, None
+        if to_barycentric is None:
+            to_barycentric = torch.zeros_like(barycentric)
         out = torch.empty_like(points)
         native = module()
         assert native is not None
         native.rasterize_backward(
-            points, triangles, ctx.perspective, face, barycentric.detach(), gradients[1].contiguous(),
-            gradients[2].contiguous(), out,
+            points, triangles, ctx.perspective, face, barycentric.detach(), to_barycentric.contiguous(),
+            None if to_depth is None else to_depth.contiguous(), out,
         )  # fmt: skip
         return out, None, None, None, None
 
@@ -195,6 +202,30 @@ class _Interpolate(torch.autograd.Function):
             values, triangles, face, weights, gradients[0].contiguous(), to_values, to_weights
         )
         return to_values, None, None, to_weights
+
+
+class _Blend(torch.autograd.Function):
+    """color[target] += share (color[source] - color[target]); gradients touch few pixels, autograd's all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, color: Tensor, target: Tensor, source: Tensor, share: Tensor) -> Tensor:
+        flat = color.detach().reshape(-1, color.shape[-1])
+        difference = flat[source] - flat[target]
+        ctx.save_for_backward(target, source, share, difference)
+        return flat.index_add(0, target, share[:, None] * difference).reshape(color.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        target, source, share, difference = ctx.saved_tensors
+        flat = gradients[0].reshape(-1, gradients[0].shape[-1])
+        moved = flat[target]
+        to_color = None
+        if ctx.needs_input_grad[0]:
+            part = share[:, None] * moved
+            to_color = flat.index_add(0, target, part, alpha=-1).index_add_(0, source, part)
+            to_color = to_color.reshape(gradients[0].shape)
+        to_share = (moved * difference).sum(1) if ctx.needs_input_grad[3] else None
+        return to_color, None, None, to_share
 
 
 class _Texture(torch.autograd.Function):

@@ -97,9 +97,17 @@ def silhouette_pairs(
 
 
 def blend_silhouettes(color: Tensor, vertices: Tensor, size: torch.Size, pairs: Tensor) -> Tensor:
-    """``color`` [.., H, W, C] blended at ``pairs`` [N, 4] by where the edges of ``vertices`` [B, V, 3] pass.
+    """``color`` [.., H, W, C] blended at ``pairs`` [N, 4] by where the edges of ``vertices`` [B, V, 3] pass."""
+    target, source, share = silhouette_shares(vertices, size, pairs)
+    flat = color.reshape(-1, color.shape[-1])
+    change = share.to(color.dtype)[:, None] * (flat[source] - flat[target])
+    return flat.index_add(0, target, change).reshape(color.shape)
 
-    Shared by native code and twin: a few thousand pairs, differentiable with respect to color and vertices.
+
+def silhouette_shares(vertices: Tensor, size: torch.Size, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of ``pairs`` [N, 4] the pixel that is blended, the one whose color it takes on, and which share of it: [N].
+
+    Shared by native code and twin: a few thousand pairs, the shares differentiable with respect to vertices.
     """
     height, width = size
     near, far, first, second = pairs.unbind(1)
@@ -111,12 +119,10 @@ def blend_silhouettes(color: Tensor, vertices: Tensor, size: torch.Size, pairs: 
     # Swap the axes of vertical pairs, so that the neighbor always lies along x.
     a, b = (torch.where(sideways[:, None], p, p.flip(1)) for p in (a, b))
     along = a[:, 0] - a[:, 1] * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
-    t = (along * torch.sign(far - near)).to(color.dtype)
-    flat = color.reshape(-1, color.shape[-1])
+    t = along * torch.sign(far - near)
     spill = t > 0.5
     target, source = torch.where(spill, far, near), torch.where(spill, near, far)
-    change = (t - 0.5).abs()[:, None] * (flat[source] - flat[target])
-    return flat.index_add(0, target, change).reshape(color.shape)
+    return target, source, (t - 0.5).abs()
 
 
 def _side(a: Tensor, b: Tensor, p: Tensor) -> Tensor:

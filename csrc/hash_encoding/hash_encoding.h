@@ -37,3 +37,8 @@ AK_DECLARE(void hash_encode(const EncodeInput& in, const GridShape& grid, const 
 // time and adds its samples in their order: the same bits for any number of threads.
 AK_DECLARE(void hash_encode_backward(const EncodeInput& in, const GridShape& grid, const float* grad_features,
                                      float* grad_tables))
+
+// grad_features [levels][N][4] -> grad_points [N][3], overwritten; zero along axes where a point was clamped. Levels add
+// up in their order: the same bits for any number of threads.
+AK_DECLARE(void hash_encode_slopes(const EncodeInput& in, const GridShape& grid, const float* tables,
+                                   const float* grad_features, float* grad_points))

@@ -29,4 +29,12 @@ void bind_hash_encoding(nanobind::module_& m) {
         nb::gil_scoped_release release;
         AK_CALL(hash_encode_backward, in, grid, grad_features.data(), grad_tables.data());
     });
+    m.def("hash_encode_slopes", [](Floats points, Floats tables, Floats grad_features, Longs image_offsets, Ints layout,
+                                   int log2_size, Floats grad_points) {
+        const EncodeInput in{points.data(), image_offsets.data(), static_cast<int64_t>(points.shape(0)),
+                             static_cast<int64_t>(tables.shape(0))};
+        const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(tables.shape(1)));
+        nb::gil_scoped_release release;
+        AK_CALL(hash_encode_slopes, in, grid, tables.data(), grad_features.data(), grad_points.data());
+    });
 }

@@ -30,42 +30,79 @@ void accumulate(int64_t items, int64_t floats, float* total, const Work& work) {
     }
 }
 
-// Gradient of one pixel with respect to its triangle's corners [3][3]. The screen barycentrics l move with the
+// What the pixels of one triangle add to the gradients of its corners [3][3]. The screen barycentrics l move with the
 // corners by dl_i / dv_j = -l_j grad(l_i), grad(l_i) being the slope of l_i over the image.
-void pixel_gradient(const float* const v[3], bool perspective, const float* b, const float* gb, float gd,
-                    float out[9]) {
-    const float area = (v[1][0] - v[0][0]) * (v[2][1] - v[0][1]) - (v[1][1] - v[0][1]) * (v[2][0] - v[0][0]);
-    float l[3], gl[3], gz[3];
-    if (perspective) {  // b_i = l_i / z_i / S, depth = 1 / S, S = sum_j l_j / z_j
-        const float depth = b[0] * v[0][2] + b[1] * v[1][2] + b[2] * v[2][2];
-        const float mean = gb[0] * b[0] + gb[1] * b[1] + gb[2] * b[2];
+class CornerGradient {
+  public:
+    CornerGradient(const float* const v[3], bool perspective) : perspective_(perspective) {
+        const float area = (v[1][0] - v[0][0]) * (v[2][1] - v[0][1]) - (v[1][1] - v[0][1]) * (v[2][0] - v[0][0]);
         for (int i = 0; i < 3; ++i) {
-            const float q = 1.f / v[i][2];
-            const float h = (gb[i] - mean) * depth - gd * depth * depth;
-            l[i] = b[i] * v[i][2] / depth;
-            gl[i] = h * q;
-            gz[i] = -h * l[i] * q * q;
-        }
-    } else {
-        for (int i = 0; i < 3; ++i) {
-            l[i] = b[i];
-            gl[i] = gb[i] + gd * v[i][2];
-            gz[i] = gd * b[i];
+            const float *a = v[(i + 1) % 3], *c = v[(i + 2) % 3];
+            slope_x_[i] = (a[1] - c[1]) / area;
+            slope_y_[i] = (c[0] - a[0]) / area;
+            z_[i] = v[i][2];
+            inverse_z_[i] = 1.f / v[i][2];
         }
     }
-    float gx = 0, gy = 0;
-    for (int i = 0; i < 3; ++i) {
-        const float* a = v[(i + 1) % 3];
-        const float* c = v[(i + 2) % 3];
-        gx += gl[i] * (a[1] - c[1]);
-        gy += gl[i] * (c[0] - a[0]);
+
+    // b: barycentrics, gb: their gradients, gd: that of the depth.
+    void add(const float* b, const float* gb, float gd, float out[9]) const {
+        float l[3], gl[3];
+        if (perspective_) {  // b_i = l_i / z_i / S, depth = 1 / S, S = sum_j l_j / z_j
+            const float depth = b[0] * z_[0] + b[1] * z_[1] + b[2] * z_[2], inverse = 1.f / depth;
+            const float mean = gb[0] * b[0] + gb[1] * b[1] + gb[2] * b[2] + gd * depth;
+            for (int i = 0; i < 3; ++i) {
+                l[i] = b[i] * z_[i] * inverse;
+                gl[i] = (gb[i] - mean) * depth * inverse_z_[i];
+                out[3 * i + 2] -= gl[i] * l[i] * inverse_z_[i];
+            }
+        } else {
+            for (int i = 0; i < 3; ++i) {
+                l[i] = b[i];
+                gl[i] = gb[i] + gd * z_[i];
+                out[3 * i + 2] += gd * b[i];
+            }
+        }
+        const float gx = gl[0] * slope_x_[0] + gl[1] * slope_x_[1] + gl[2] * slope_x_[2];
+        const float gy = gl[0] * slope_y_[0] + gl[1] * slope_y_[1] + gl[2] * slope_y_[2];
+        for (int j = 0; j < 3; ++j) {
+            out[3 * j] -= l[j] * gx;
+            out[3 * j + 1] -= l[j] * gy;
+        }
     }
-    gx /= area;
-    gy /= area;
-    for (int j = 0; j < 3; ++j) {
-        out[3 * j] += -l[j] * gx;
-        out[3 * j + 1] += -l[j] * gy;
-        out[3 * j + 2] += gz[j];
+
+  private:
+    bool perspective_;
+    float slope_x_[3], slope_y_[3], z_[3], inverse_z_[3];
+};
+
+// What pixels first to last add to the gradients of attributes: runs of one triangle are added up before they are
+// scattered. kChannels 0: any number, `channels`.
+template <int kChannels>
+void attribute_gradients(const int32_t* triangles, int64_t channels, const int32_t* face, const float* barycentric,
+                         const float* grad_out, int64_t first, int64_t last, float* sum) {
+    constexpr int64_t most = kChannels > 0 ? kChannels : 32;
+    const int64_t n = kChannels > 0 ? kChannels : channels;
+    for (int64_t p = first; p < last;) {
+        const int32_t f = face[p];
+        if (f < 0) {
+            ++p;
+            continue;
+        }
+        const int32_t* t = triangles + 3 * static_cast<int64_t>(f);
+        int64_t end = p + 1;
+        while (end < last && face[end] == f) ++end;
+        for (int64_t begin = 0; begin < n; begin += most) {
+            const int64_t width = kChannels > 0 ? kChannels : std::min(most, n - begin);
+            float part[3][most] = {};
+            for (int64_t q = p; q < end; ++q)
+                for (int i = 0; i < 3; ++i)
+                    for (int64_t c = 0; c < width; ++c)
+                        part[i][c] += barycentric[3 * q + i] * grad_out[q * n + begin + c];
+            for (int i = 0; i < 3; ++i)
+                for (int64_t c = 0; c < width; ++c) sum[t[i] * n + begin + c] += part[i][c];
+        }
+        p = end;
     }
 }
 
@@ -149,8 +186,10 @@ void rasterize_backward(const float* vertices, const int32_t* triangles, const R
                 const float* v[3];
                 for (int i = 0; i < 3; ++i) v[i] = points + 3 * static_cast<int64_t>(t[i]);
                 float g[9] = {};
+                const CornerGradient corners(v, perspective);
                 for (; p < image * pixels + last && face[p] == f; ++p)
-                    pixel_gradient(v, perspective, barycentric + 3 * p, grad_barycentric + 3 * p, grad_depth[p], g);
+                    corners.add(barycentric + 3 * p, grad_barycentric + 3 * p,
+                                grad_depth == nullptr ? 0.f : grad_depth[p], g);
                 for (int i = 0; i < 3; ++i)
                     for (int k = 0; k < 3; ++k) sum[3 * static_cast<int64_t>(t[i]) + k] += g[3 * i + k];
             }
@@ -167,6 +206,7 @@ void interpolate_forward(const float* attributes, const int32_t* triangles, cons
                      : channels == 3 ? interpolate_rows<3>
                      : channels == 4 ? interpolate_rows<4>
                      : channels == 8 ? interpolate_rows<8>
+                     : channels == 10 ? interpolate_rows<10>
                                      : interpolate_rows<0>;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < shape.images * blocks; ++i) {
@@ -198,14 +238,13 @@ void interpolate_backward(const float* attributes, const int32_t* triangles, con
     if (grad_attributes == nullptr) return;
     const int64_t groups = per_image ? shape.images : 1, per_group = shape.images * pixels / std::max<int64_t>(groups, 1);
     for (int64_t group = 0; group < groups; ++group) {
+        const int64_t origin = group * per_group;
         accumulate(per_group, floats, grad_attributes + group * floats, [&](int64_t first, int64_t last, float* sum) {
-            for (int64_t p = group * per_group + first; p < group * per_group + last; ++p) {
-                if (face[p] < 0) continue;
-                const int32_t* t = triangles + 3 * static_cast<int64_t>(face[p]);
-                for (int i = 0; i < 3; ++i)
-                    for (int64_t c = 0; c < channels; ++c)
-                        sum[t[i] * channels + c] += barycentric[3 * p + i] * grad_out[p * channels + c];
-            }
+            const auto run = channels == 3    ? attribute_gradients<3>
+                             : channels == 8  ? attribute_gradients<8>
+                             : channels == 10 ? attribute_gradients<10>
+                                              : attribute_gradients<0>;
+            run(triangles, channels, face, barycentric, grad_out, origin + first, origin + last, sum);
         });
     }
 }

@@ -31,7 +31,7 @@ struct SilhouettePair {
 AK_DECLARE(void rasterize_forward(const float* vertices, const int32_t* triangles, const RasterShape& shape,
                                   bool perspective, int32_t* face, float* barycentric, float* depth))
 
-// grad_vertices [B, V, 3], overwritten, from the gradients of barycentric and depth.
+// grad_vertices [B, V, 3], overwritten, from the gradients of barycentric and depth (null: none).
 AK_DECLARE(void rasterize_backward(const float* vertices, const int32_t* triangles, const RasterShape& shape,
                                    bool perspective, const int32_t* face, const float* barycentric,
                                    const float* grad_barycentric, const float* grad_depth, float* grad_vertices))

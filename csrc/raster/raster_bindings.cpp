@@ -33,13 +33,13 @@ void bind_raster(nb::module_& m) {
                 barycentric.data(), depth.data());
     });
     m.def("rasterize_backward", [](Floats vertices, Indices triangles, bool perspective, Indices face,
-                                   Floats barycentric, Floats grad_barycentric, Floats grad_depth,
-                                   Floats grad_vertices) {
+                                   Floats barycentric, Floats grad_barycentric,
+                                   std::optional<Floats> grad_depth, Floats grad_vertices) {
         const auto shape = shape_of(triangles, face, vertices.shape(1));
         nb::gil_scoped_release release;
         AK_CALL(rasterize_backward, vertices.data(), triangles.data(), shape, perspective, face.data(),
-                barycentric.data(), grad_barycentric.data(), grad_depth.data(), grad_vertices.data());
-    });
+                barycentric.data(), grad_barycentric.data(), data_or_null(grad_depth), grad_vertices.data());
+    }, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg());
     m.def("interpolate_forward", [](Floats attributes, Indices triangles, Indices face, Floats barycentric,
                                     Floats out) {
         const bool per_image = attributes.ndim() == 3;

@@ -12,6 +12,8 @@ import torch
 
 from avatarkit.ops import raster, set_threads
 from avatarkit.ops import raster_reference as twin
+from avatarkit.ops.native import retain_memory
+from avatarkit.ops.normals import Incidence, vertex_normals
 
 
 def sphere(rows: int, columns: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -51,6 +53,7 @@ def main() -> None:
     """Print one table."""
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     set_threads(threads)
+    retain_memory()  # as fits do
     size = 512
     vertices, triangles, uv = sphere(71, 72, size)
     image = torch.rand(512, 512, 3)
@@ -69,6 +72,26 @@ def main() -> None:
         raster.antialias(color, v, triangles, opposite, f, d).square().sum().backward()
 
     color = textured()
+    fine, fine_triangles, _ = sphere(128, 128, size)
+    fine_opposite, around = raster.edge_opposites(fine_triangles), Incidence.of(fine_triangles, len(fine))
+    others = torch.rand(len(fine), 5)
+
+    def meshed() -> None:
+        """What a mesh with learned geometry needs: normals, attributes, soft outlines, gradients to vertices."""
+        v = fine.clone().requires_grad_()
+        f, b, d = raster.rasterize(v, fine_triangles, size, size)
+        values = raster.interpolate(torch.cat([vertex_normals(v, around), others], 1), fine_triangles, f, b)
+        raster.antialias(values, v, fine_triangles, fine_opposite, f, d).sum().backward()
+
+    # each of the pictures written and read once forwards and its gradient backwards, and the sums of the chunks
+    pictures, sums = torch.empty(size, size, 1 + 3 + 1 + 8 + 8), torch.empty(8, len(fine), 3 + 8)
+    copies = torch.empty_like(pictures), torch.empty_like(sums)
+
+    def floor() -> None:
+        for _ in range(2):
+            copies[0].copy_(pictures)
+        copies[1].copy_(sums)
+
     rows: dict[str, Callable[[], object]] = {
         "rasterize": lambda: raster.rasterize(vertices, triangles, size, size),
         "interpolate uv": lambda: raster.interpolate(uv, triangles, face, barycentric),
@@ -76,14 +99,17 @@ def main() -> None:
         "antialias": lambda: raster.antialias(color, vertices, triangles, opposite, face, depth),
         "forward, textured": textured,
         "forward + backward": gradients,
+        f"{len(fine_triangles)} triangles, 8 values": meshed,
+        "  its memory alone": floor,
+        "vertex normals": lambda: vertex_normals(fine, around),
         "twin: rasterize": lambda: twin.rasterize(vertices[None], triangles, size, size, True),
     }
     print(f"{platform.processor() or platform.machine()}, {threads} thread(s), {size}^2, {len(triangles)} triangles, "
           f"{float((face >= 0).float().mean()):.0%} covered")  # fmt: skip
-    print(f"{'':24s}{'median ms':>10s}{'best ms':>10s}")
+    print(f"{'':26s}{'median ms':>10s}{'best ms':>10s}")
     for name, work in rows.items():
         median, best = median_ms(work)
-        print(f"{name:24s}{median:10.2f}{best:10.2f}")
+        print(f"{name:26s}{median:10.2f}{best:10.2f}")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,25 @@ def test_gradient_to_points_is_that_of_finite_differences() -> None:
     assert relative_error(gradient[:, 1], (high - low).sum((0, 2)) / 2e-7) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("points", "images", "grid"), [(0, 1, GRID), (1, 1, GRID), (3000, 2, HashGrid(levels=8, finest=128))]
+)
+def test_gradient_to_points_agrees_with_the_twin(points: int, images: int, grid: HashGrid) -> None:
+    """Kinks lie on the faces of cells: coordinates stay off them, where rounding would choose the side."""
+    cell = torch.rand(points, 3) * 1.2 - 0.1  # some outside, which do not move
+    position = (cell if grid is GRID else (cell * 128).floor() / 128 + 0.004).requires_grad_()
+    image_offsets = random_offsets(images, points)
+    tables = torch.randn(images, grid.size, requires_grad=True)
+    features = hash_encode(position, tables, image_offsets, grid)
+    gradient = torch.randn_like(features)
+    wide = position.detach().double().requires_grad_()
+    truth = reference.hash_encode(wide, tables.detach().double(), image_offsets, grid)
+    value, to_tables = torch.autograd.grad(features, (position, tables), gradient)
+    (expected,) = torch.autograd.grad(truth, wide, gradient.double())
+    assert relative_error(value, expected) < 1e-3
+    assert to_tables.shape == tables.shape
+
+
 def test_non_contiguous_arguments_count_like_copies() -> None:
     position = torch.rand(3, 100).T
     tables = torch.randn(GRID.size, 2).T

@@ -7,6 +7,7 @@ valid: the wrappers in ``avatarkit.ops`` check them.
 
 from avatarkit.ops.reference import occupancy
 from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, spherical_harmonics
+from avatarkit.ops.reference.normals import vertex_normals
 from avatarkit.ops.reference.rays import composite, march, render_rays
 from avatarkit.ops.reference.sparse import sparse_conv, sparse_reverse, sparse_rules
 from avatarkit.ops.reference.tables import adam_blend, blend
@@ -27,6 +28,7 @@ __all__ = [
     "sparse_reverse",
     "sparse_rules",
     "spherical_harmonics",
+    "vertex_normals",
     "visible_samples",
     "warp_points",
     "warp_volume",
