@@ -196,6 +196,14 @@ def open_detector(name: str, landmarker: Path | None, most: int = 1) -> Landmark
     return FaceMesh(most)
 
 
+def lanes(name: str, landmarker: Path | None) -> int:
+    """How many detectors of a clip may take its frames in turn without finding less than one: two of mediapipe's mesh.
+
+    The landmarker smooths over the frames it sees, and face-alignment takes all cores as it is.
+    """
+    return 2 if name == "mediapipe" and landmarker is None else 1
+
+
 NAMES = ("mediapipe", "landmarker", "face-alignment")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from avatarkit.data.ahead import ahead
 from avatarkit.heads.landmarks import COUNT
-from avatarkit.tracking.detectors import MOST_FACES, LandmarkDetector
+from avatarkit.tracking.detectors import MOST_FACES, Face, LandmarkDetector
 from avatarkit.tracking.follow import LOOK_AROUND, Chooser, Cutter, Image, leaps
+from avatarkit.tracking.lanes import Lanes
 from avatarkit.tracking.torso import TorsoFollower
 
 Float = NDArray[np.float32]
@@ -56,31 +58,24 @@ def sights(
     torso: TorsoFollower | None = None,
     keep: Callable[[Image, Float], None] | None = None,
     depth: int = AHEAD,
+    lanes: int = 1,
 ) -> Iterator[Sight]:
     """See one person in ``frames``, ``depth`` of which are decoded ahead; nothing is kept.
 
     ``open_detector(most)`` opens a detector for up to ``most`` faces: several are looked for only when
     ``count_faces`` has seen more than one person, since every further face costs. ``torso`` follows it, if given;
-    ``keep`` is called with every frame that holds the face and its landmarks. The detector is closed when the
-    iterator ends or is closed.
+    ``keep`` is called with every frame that holds the face and its landmarks. ``lanes`` detectors take frames in
+    turn, side by side. They are closed when the iterator ends or is closed.
     """
-    cutter, chooser = Cutter(), Chooser(face)
-    many = face.isdecimal() and int(face) > 1
-    detector = open_detector(MOST_FACES if many else 1)
+    chooser = Chooser(face)
     found_before = False
     beside = _Beside(torso, waits=depth > 0)
+    seen = _detected(ahead(frames, depth) if depth else frames, open_detector, count_faces, face, lanes)
     try:
-        for row, (index, image) in enumerate(ahead(frames, depth) if depth else frames):
-            cut = cutter.cut(image)
-            if cut:
-                detector.reset()
-                chooser.forget()
-            if not many and (cut or row % LOOK_AROUND == 0) and count_faces(image) > 1:
-                many = True
-                detector.close()
-                detector = open_detector(MOST_FACES)
-            faces = detector.detect(image)
+        for index, image, cut, faces in seen:
             yield from beside.done()
+            if cut:
+                chooser.forget()
             before = chooser.last
             chosen = chooser.choose(faces, image.shape[1], image.shape[0])
             leapt = not cut and chosen is not None and before is not None and leaps(before, chosen)
@@ -102,7 +97,43 @@ def sights(
         yield from beside.done()
     finally:
         beside.close()
-        detector.close()
+        seen.close()
+
+
+def _detected(
+    frames: Iterable[tuple[int, Image]],
+    open_detector: Callable[[int], LandmarkDetector],
+    count_faces: Callable[[Image], int],
+    face: str,
+    count: int,
+) -> Generator[tuple[int, Image, bool, list[Face]], None, None]:
+    """Every frame with its number, whether it begins a shot, and its faces."""
+    cutter = Cutter()
+    many = face.isdecimal() and int(face) > 1
+    lanes = Lanes(open_detector, MOST_FACES if many else 1, count)
+    under_way: deque[tuple[int, Image, bool, Future[list[Face]]]] = deque()
+
+    def first() -> tuple[int, Image, bool, list[Face]]:
+        index, image, cut, faces = under_way.popleft()
+        return index, image, cut, faces.result()
+
+    try:
+        for row, (index, image) in enumerate(frames):
+            cut = cutter.cut(image)
+            if cut:
+                lanes.reset()
+            if not many and (cut or row % LOOK_AROUND == 0) and count_faces(image) > 1:
+                many = True
+                lanes.close()
+                lanes = Lanes(open_detector, MOST_FACES, count)
+            under_way.append((index, image, cut, lanes.submit(image)))
+            # One more than there are lanes: none is idle while a result is used.
+            while len(under_way) > (count if count > 1 else 0):
+                yield first()
+        while under_way:
+            yield first()
+    finally:
+        lanes.close()
 
 
 class _Beside:

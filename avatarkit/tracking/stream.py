@@ -28,7 +28,7 @@ from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import pixels_per_unit
 from avatarkit.tracking.coefficients import Products
 from avatarkit.tracking.crop import head_crop
-from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, open_detector
+from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, lanes, open_detector
 from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.sighting import AHEAD, Sight, sights
 from avatarkit.tracking.solver import Motion, Observations, Settings
@@ -140,6 +140,7 @@ class TrackStream:
             options.face,
             self._torso,
             depth=AHEAD if self._feed is None else 0,
+            lanes=lanes(options.detector, options.landmarker) if self._feed is None else 1,
         )
         try:
             for sight in seen:

@@ -20,7 +20,7 @@ from avatarkit.tracking import components, gaze, mandible, photometric, pose
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import pixels_per_unit
 from avatarkit.tracking.crop import head_crop
-from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, open_detector
+from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, lanes, open_detector
 from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.pictures import HeadPictures, Windows
 from avatarkit.tracking.sighting import Sightings, gathered, sights
@@ -163,6 +163,7 @@ def _sightings(
                 frames(), opened, counter.count, options.face,
                 TorsoFollower() if options.torso and info.kind != "photo" else None,
                 None if pictures is None else pictures.add,
+                lanes=lanes(options.detector, options.landmarker),
             ),
             lambda done: progress.to(0.6 * done, max(total, done), phase="landmarks"),
         )  # fmt: skip
