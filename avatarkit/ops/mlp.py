@@ -12,18 +12,19 @@ from torch.autograd.function import FunctionCtx
 
 from avatarkit.ops import reference
 from avatarkit.ops.checks import native_for, offsets, plain, shaped
+from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.native import retain_memory
 
-INPUTS, WIDTH, GEOMETRY, HARMONICS = 64, 64, 16, 16
+WIDTH, GEOMETRY, HARMONICS = 64, 16, 16
 
 
 @dataclass
 class FieldWeights:
     """The four weight matrices, each [inputs, outputs], without biases (Mueller et al. 2022, section 4).
 
-    ``density0`` [64, 64] and ``density1`` [64, 16] lead from the features to the log density (output 0) and, with
-    it, 16 geometry features; ``color0`` [32, 64] (first 16 rows geometry, last 16 spherical harmonics) and
-    ``color1`` [64, 3] lead on to the color.
+    ``density0`` [I, 64], I = levels * F <= 64, and ``density1`` [64, 16] lead from the features to the log density
+    (output 0) and, with it, 16 geometry features; ``color0`` [32, 64] (first 16 rows geometry, last 16 spherical
+    harmonics) and ``color1`` [64, 3] lead on to the color.
     """
 
     density0: Tensor
@@ -32,14 +33,16 @@ class FieldWeights:
     color1: Tensor
 
     @classmethod
-    def create(cls, generator: torch.Generator | None = None) -> FieldWeights:
-        """Weights drawn uniformly within +-sqrt(6 / inputs) (He et al. 2015), the outputs' +-sqrt(1 / inputs)."""
+    def create(cls, generator: torch.Generator | None = None, inputs: int = WIDTH) -> FieldWeights:
+        """Weights for ``inputs`` features, drawn uniformly within +-sqrt(6 / inputs) (He et al. 2015), the outputs'
+        within +-sqrt(1 / inputs).
+        """
 
         def uniform(inputs: int, outputs: int, gain: float) -> Tensor:
             return (torch.rand(inputs, outputs, generator=generator) * 2 - 1) * math.sqrt(gain / inputs)
 
         return cls(
-            uniform(INPUTS, WIDTH, 6.0),
+            uniform(inputs, WIDTH, 6.0),
             uniform(WIDTH, GEOMETRY, 1.0),
             uniform(GEOMETRY + HARMONICS, WIDTH, 6.0),
             uniform(WIDTH, 3, 1.0),
@@ -52,10 +55,14 @@ class FieldWeights:
         """The weights with ``function`` applied to every matrix."""
         return FieldWeights(*(function(matrix) for matrix in self))
 
+    def suits(self, grid: HashGrid) -> bool:
+        """Whether the kernels can lead the features of ``grid`` through these matrices."""
+        return grid.features == 4 and grid.levels * 4 == self.density0.shape[0] <= WIDTH
+
     def checked(self) -> FieldWeights:
         """The weights, contiguous; ValueError when a shape is wrong."""
         return FieldWeights(
-            shaped("density0", self.density0, INPUTS, WIDTH),
+            shaped("density0", self.density0, None, WIDTH),
             shaped("density1", self.density1, WIDTH, GEOMETRY),
             shaped("color0", self.color0, GEOMETRY + HARMONICS, WIDTH),
             shaped("color1", self.color1, WIDTH, 3),
@@ -68,7 +75,7 @@ def field_mlp(
     """Density and color of samples.
 
     Args:
-        features: [levels, N, F] of ``hash_encode``, levels * F = 64.
+        features: [levels, N, F] of ``hash_encode``, levels * F = I.
         harmonics: [R, 16] spherical harmonics of the rays' directions; no gradient flows to them.
         ray_offsets: [R + 1] int64; samples ``ray_offsets[r]`` to ``ray_offsets[r + 1]`` lie on ray r.
         weights: the network.
@@ -80,16 +87,22 @@ def field_mlp(
     Gradients flow to ``features`` and ``weights``.
     """
     levels, total, width = features.shape if features.dim() == 3 else (0, 0, 0)
-    if levels * width != INPUTS:
+    inputs = weights.density0.shape[0]
+    if levels * width != inputs:
         raise ValueError(
-            f"features must be [levels, N, F] with levels * F = {INPUTS}, not {list(features.shape)}"
+            f"features must be [levels, N, F] with levels * F = {inputs}, not {list(features.shape)}"
         )
     harmonics = shaped("harmonics", harmonics, None, HARMONICS)
     ray_offsets = offsets("ray_offsets", ray_offsets, total)
     if ray_offsets.numel() != harmonics.shape[0] + 1:
         raise ValueError(f"{harmonics.shape[0]} rays need {harmonics.shape[0] + 1} ray_offsets")
     weights = weights.checked()
-    if native_for(features, harmonics, *weights) is None or width != 4 or harmonics.requires_grad:
+    if (
+        native_for(features, harmonics, *weights) is None
+        or width != 4
+        or inputs > WIDTH
+        or harmonics.requires_grad
+    ):
         return reference.field_mlp(features, harmonics, ray_offsets, weights)
     density, rgb = _FieldMlp.apply(features.contiguous(), harmonics, ray_offsets, *weights)
     return density, rgb

@@ -26,7 +26,7 @@ def density_at(
     weights = weights.checked()
     native = native_for(points, tables, *weights)
     with torch.no_grad():
-        if native is None or grid.features != 4 or grid.levels != 16:
+        if native is None or not weights.suits(grid):
             return reference.density_mlp(reference.hash_encode(points, tables, image_offsets, grid), weights)
         density = torch.empty(points.shape[0])
         native.density_at(

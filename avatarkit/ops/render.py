@@ -59,7 +59,7 @@ def render_rays(
         raise ValueError(f"step must be positive, not {step}")
     native = native_for(origins, directions, table, *weights)
     with torch.no_grad():
-        if native is None or grid.features != 4 or grid.levels != 16:
+        if native is None or not weights.suits(grid):
             return Rendered(
                 *reference.render_rays(
                     origins,

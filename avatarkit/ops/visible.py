@@ -64,7 +64,7 @@ def visible_samples(
         raise ValueError(f"step must be positive, not {step}")
     native = native_for(origins, directions, tables, *weights)
     with torch.no_grad():
-        if native is None or grid.features != 4 or grid.levels != 16:
+        if native is None or not weights.suits(grid):
             parts = reference.visible_samples(
                 origins, directions, image_rays, bitfield, tables, grid, weights,
                 step, max_samples, seed, minimum_transmittance, warp,

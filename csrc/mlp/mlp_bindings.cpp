@@ -21,7 +21,8 @@ void bind_mlp(nanobind::module_& m) {
     m.def("field_mlp", [](Floats features, Floats harmonics, Longs ray_offsets, Floats density0, Floats density1,
                           Floats color0, Floats color1, Floats density, Floats rgb, Floats hidden) {
         const FieldSamples in = samples_of(features, harmonics, ray_offsets);
-        const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data()};
+        const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data(),
+                               static_cast<int>(density0.shape(0))};
         float* kept = hidden.shape(0) == density.shape(0) ? hidden.data() : nullptr;
         nb::gil_scoped_release release;
         AK_CALL(field_mlp, in, net, density.data(), rgb.data(), kept);
@@ -31,7 +32,8 @@ void bind_mlp(nanobind::module_& m) {
              Floats color1, Floats density, Floats rgb, Floats hidden, Floats grad_density, Floats grad_rgb,
              Floats to_features, Floats to_density0, Floats to_density1, Floats to_color0, Floats to_color1) {
         const FieldSamples in = samples_of(features, harmonics, ray_offsets);
-        const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data()};
+        const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data(),
+                               static_cast<int>(density0.shape(0))};
         const FieldGradients out{to_features.data(), to_density0.data(), to_density1.data(), to_color0.data(),
                                  to_color1.data()};
         nb::gil_scoped_release release;

@@ -14,9 +14,10 @@ constexpr int kSecond = kWidth + kGeometry;  // where the second hidden layer be
 // are added in this order, so that the bits do not depend on who did what.
 constexpr int kParts = 32;
 
-void transpose(const float* from, int rows, int columns, float* to) {
+// to [columns][stride]: what lies beyond the rows is left alone.
+void transpose(const float* from, int rows, int columns, float* to, int stride) {
     for (int i = 0; i < rows; ++i)
-        for (int j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
+        for (int j = 0; j < columns; ++j) to[j * stride + i] = from[i * columns + j];
 }
 
 struct Forward {
@@ -27,7 +28,7 @@ struct Forward {
     void run(int64_t begin, int64_t end) const {
         Scratch<float> rows(kTile * kWidth), own(kTile * kHidden);
         alignas(64) float share[kWidth], color1_t[3 * kWidth];
-        transpose(net.color1, kWidth, 3, color1_t);
+        transpose(net.color1, kWidth, 3, color1_t, kWidth);
         RayCursor cursor(in, begin);
         ray_share(net, in.harmonics + cursor.ray * kHarmonics, share);
         for (int64_t first = begin; first < end; first += kTile) {
@@ -35,7 +36,7 @@ struct Forward {
             // A whole tile is computed in place; the last, partial one must not write past the end.
             const bool in_place = hidden != nullptr && count == kTile;
             float* tile = in_place ? hidden + first * kHidden : own;
-            gather_features(in.features, in.samples, first, count, rows);
+            gather_features(in.features, net.levels(), in.samples, first, count, rows);
             density_tile(net, rows, tile);
             densities(tile + kWidth, kHidden, count, density + first);
             for (int s = 0; s < kTile; ++s) {
@@ -61,7 +62,9 @@ struct Backward {
     const FieldSamples& in;
     const float *density, *rgb, *hidden, *grad_density, *grad_rgb;
     float* grad_features;
-    const float *density0_t, *density1_t, *color0_t, *color1_t;  // [64][64], [16][64], [64][16], [3][64]
+    // [64][inputs] and zeros up to 64, [16][64], [64][16], [3][64]
+    const float *density0_t, *density1_t, *color0_t, *color1_t;
+    int inputs;
 
     // Zero where the layer was cut off by its ReLU.
     static void mask(const float* layer, int64_t stride, float* gradient) {
@@ -115,10 +118,13 @@ struct Backward {
             gemm<kWidth>(kGeometry, narrow, 1, kGeometry, tile, kHidden, kTile, sums.density1_t, kWidth, true);
             gemm<kWidth>(kTile, narrow, kGeometry, 1, density1_t, kWidth, kGeometry, wide, kWidth, false);
             mask(tile, kHidden, wide);
-            gather_features(in.features, in.samples, first, count, rows);
-            gemm<kWidth>(kWidth, rows, 1, kWidth, wide, kWidth, kTile, sums.density0, kWidth, true);
-            gemm<kWidth>(kTile, wide, kWidth, 1, density0_t, kWidth, kWidth, rows, kWidth, false);
-            for (int level = 0; level < kFeatureLevels; ++level) {
+            gather_features(in.features, inputs / 4, in.samples, first, count, rows);
+            gemm<kWidth>(inputs, rows, 1, kWidth, wide, kWidth, kTile, sums.density0, kWidth, true);
+            if (inputs <= kWidth / 2)
+                gemm<kWidth / 2>(kTile, wide, kWidth, 1, density0_t, kWidth, kWidth, rows, kWidth, false);
+            else
+                gemm<kWidth>(kTile, wide, kWidth, 1, density0_t, kWidth, kWidth, rows, kWidth, false);
+            for (int level = 0; level < inputs / 4; ++level) {
                 float* to = grad_features + (level * in.samples + first) * 4;
                 for (int s = 0; s < count; ++s) store(to + s * 4, load<Vec4>(rows + s * kWidth + level * 4));
             }
@@ -152,12 +158,13 @@ void field_mlp_backward(const FieldSamples& in, const FieldNetwork& net, const f
     Scratch<WeightSums> sums(kParts);
     Scratch<float> density0_t(kWidth * kWidth), density1_t(kGeometry * kWidth), color0_t(kWidth * kGeometry),
         color1_t(3 * kWidth);
-    transpose(net.density0, kWidth, kWidth, density0_t);
-    transpose(net.density1, kWidth, kGeometry, density1_t);
-    transpose(net.color0, kGeometry, kWidth, color0_t);  // only the geometry's rows
-    transpose(net.color1, kWidth, 3, color1_t);
+    std::fill(density0_t + 0, density0_t + kWidth * kWidth, 0.f);
+    transpose(net.density0, net.inputs, kWidth, density0_t, kWidth);
+    transpose(net.density1, kWidth, kGeometry, density1_t, kWidth);
+    transpose(net.color0, kGeometry, kWidth, color0_t, kGeometry);  // only the geometry's rows
+    transpose(net.color1, kWidth, 3, color1_t, kWidth);
     const Backward backward{in,           density,    rgb,        hidden,   grad_density, grad_rgb,
-                            out.features, density0_t, density1_t, color0_t, color1_t};
+                            out.features, density0_t, density1_t, color0_t, color1_t,     net.inputs};
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int part = 0; part < kParts; ++part) {
         std::memset(&sums[part], 0, sizeof(WeightSums));
@@ -169,10 +176,10 @@ void field_mlp_backward(const FieldSamples& in, const FieldNetwork& net, const f
         const float* other = reinterpret_cast<const float*>(&sums[part]);
         for (size_t i = 0; i < sizeof(WeightSums) / sizeof(float); ++i) first[i] += other[i];
     }
-    std::memcpy(out.density0, sums[0].density0, sizeof sums[0].density0);
-    transpose(sums[0].density1_t, kGeometry, kWidth, out.density1);
+    std::copy_n(sums[0].density0, net.inputs * kWidth, out.density0);
+    transpose(sums[0].density1_t, kGeometry, kWidth, out.density1, kGeometry);
     std::memcpy(out.color0, sums[0].color0, sizeof sums[0].color0);
-    transpose(sums[0].color1_t, 3, kWidth, out.color1);
+    transpose(sums[0].color1_t, 3, kWidth, out.color1, 3);
 }
 
 }  // namespace avatarkit::AK_ISA

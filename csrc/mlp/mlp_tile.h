@@ -12,9 +12,9 @@ namespace avatarkit::AK_ISA {
 constexpr int kTile = 48;  // samples: a multiple of every register tile's rows
 constexpr int kVectors = kWidth / kLanes;
 
-// Copies `count` samples of level-major features into rows of 64; rows up to kTile are cleared.
-inline void gather_features(const float* features, int64_t samples, int64_t first, int count, float* rows) {
-    for (int level = 0; level < kFeatureLevels; ++level) {
+// Copies `count` samples of level-major features into rows 64 apart; rows up to kTile are cleared.
+inline void gather_features(const float* features, int levels, int64_t samples, int64_t first, int count, float* rows) {
+    for (int level = 0; level < levels; ++level) {
         const float* from = features + (level * samples + first) * 4;
         for (int s = 0; s < count; ++s) {
             // The next tile's share of this level: too short a run for the hardware to see it coming.
@@ -39,9 +39,9 @@ inline void ray_share(const FieldNetwork& net, const float* harmonics, float* sh
     for (int j = 0; j < kVectors; ++j) store(share + j * kLanes, sums[j]);
 }
 
-// rows [kTile][64] -> hidden [kTile][144]: first hidden layer and geometry.
+// rows [kTile][inputs], 64 apart -> hidden [kTile][144]: first hidden layer and geometry.
 inline void density_tile(const FieldNetwork& net, const float* rows, float* hidden) {
-    gemm<kWidth>(kTile, rows, kWidth, 1, net.density0, kWidth, kWidth, hidden, kHidden, false);
+    gemm<kWidth>(kTile, rows, kWidth, 1, net.density0, kWidth, net.inputs, hidden, kHidden, false);
     rectify(hidden, kHidden, kTile);
     gemm<kGeometry>(kTile, hidden, kHidden, 1, net.density1, kGeometry, kWidth, hidden + kWidth, kHidden, false);
 }

@@ -28,15 +28,16 @@ class ShortNetwork {
 
     // Features come multiplied by `scale`; of level l they are then at most bounds[l], and none is above kMost.
     ShortNetwork(const FieldNetwork& net, float scale, const float* bounds)
-        : density0(kWidth / 2 * kWidth), density1(kWidth / 2 * kGeometry) {
+        : density0(net.inputs / 2 * kWidth), density1(kWidth / 2 * kGeometry), pairs(net.inputs / 2) {
         float reach[kWidth];
-        for (int r = 0; r < kWidth; ++r) reach[r] = bounds[r / (kWidth / kFeatureLevels)];
-        const float first = unit(net.density0, kWidth, reach);
+        for (int r = 0; r < net.inputs; ++r) reach[r] = bounds[r / 4];
+        const float first = unit(net.density0, net.inputs, kWidth, reach);
         std::fill(reach, reach + kWidth, static_cast<float>(kMost));
-        const float second = unit(net.density1, kGeometry, reach);
-        for (int r = 0; r < kWidth / 2; ++r) {
+        const float second = unit(net.density1, kWidth, kGeometry, reach);
+        for (int r = 0; r < pairs; ++r)
             for (int j = 0; j < kWidth; ++j)
                 density0[r * kWidth + j] = pair(net.density0, kWidth, first, 2 * r, 2 * r + 1, j);
+        for (int r = 0; r < kWidth / 2; ++r) {
             // The hidden layer's pairs are 16 columns apart: so they fall out of the sums.
             const int low = r / 16 * 32 + r % 16;
             for (int j = 0; j < kGeometry; ++j)
@@ -45,16 +46,17 @@ class ShortNetwork {
         unscale = 1.f / (scale * first * second);
     }
 
-    Scratch<Pair> density0, density1;  // [32][64], [32][16]
+    Scratch<Pair> density0, density1;  // [pairs][64], [32][16]
+    int pairs;                         // of inputs
     float unscale;                     // from sums of the second layer to the geometry, but for the shifts between
 
   private:
     // The integers that a weight of 1 becomes: sums over inputs up to `reach` stay within 32 bits, weights within 16.
-    static float unit(const float* weights, int columns, const float* reach) {
+    static float unit(const float* weights, int inputs, int columns, const float* reach) {
         float most = 1e-30f, largest = 1e-30f;
         for (int j = 0; j < columns; ++j) {
             float sum = 0.f;
-            for (int r = 0; r < kWidth; ++r) {
+            for (int r = 0; r < inputs; ++r) {
                 sum += std::fabs(weights[r * columns + j]) * reach[r];
                 largest = std::max(largest, std::fabs(weights[r * columns + j]));
             }
@@ -110,7 +112,7 @@ AK_VNNI inline int store_rectified(__m512i (&sums)[Rows][4], Pair* out) {
     return shift;
 }
 
-// rows [kTile][32] pairs of scaled features -> geometry [kTile][16]; see density_tile.
+// rows [kTile][pairs] of scaled features, 32 apart -> geometry [kTile][16]; see density_tile.
 AK_VNNI inline void geometry_tile(const ShortNetwork& net, const Pair* rows, float* geometry) {
     constexpr int six = 6, twelve = 12;
     static_assert(kTile % twelve == 0);
@@ -119,7 +121,7 @@ AK_VNNI inline void geometry_tile(const ShortNetwork& net, const Pair* rows, flo
         float unscale[2];
         for (int half = 0; half < 2; ++half) {
             __m512i sums[six][4] = {};
-            dot_block<six, 4>(rows + (s + half * six) * 32, 32, net.density0, 32, sums);
+            dot_block<six, 4>(rows + (s + half * six) * 32, 32, net.density0, net.pairs, sums);
             const int shift = store_rectified<six>(sums, hidden + half * six * 32);
             unscale[half] = std::ldexp(net.unscale, shift);
         }

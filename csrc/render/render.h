@@ -49,7 +49,8 @@ struct VisibleInput {
 struct VisibleOutput {
     float *points, *t;   // [N][3], [N] along the rays
     float* origins;      // [N][3] where the field was asked
-    float* features;     // [16][N][4] what was read there
+    float* features;     // [levels][N][4] what was read there
+    int64_t levels;
 };
 
 struct VisibleSample {

@@ -48,7 +48,8 @@ void bind_render(nanobind::module_& m) {
                               bitfield.data(), cells,             static_cast<float>(step),
                               max_samples,     -1};
         const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(table.shape(0)));
-        const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data()};
+        const FieldNetwork net{density0.data(), density1.data(), color0.data(), color1.data(),
+                               static_cast<int>(density0.shape(0))};
         const RenderOptions options{static_cast<float>(minimum), fast, volume.size() ? volume.data() : nullptr,
                                     warp_grid(volume, x, y, z, spacing)};
         const RenderOutput out{color.data(), alpha.data(), depth.data()};
@@ -60,7 +61,7 @@ void bind_render(nanobind::module_& m) {
         const EncodeInput in{points.data(), image_offsets.data(), static_cast<int64_t>(points.shape(0)),
                              static_cast<int64_t>(tables.shape(0))};
         const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(tables.shape(1)));
-        const FieldNetwork net{density0.data(), density1.data(), nullptr, nullptr};
+        const FieldNetwork net{density0.data(), density1.data(), nullptr, nullptr, static_cast<int>(density0.shape(0))};
         nb::gil_scoped_release release;
         AK_CALL(density_at, in, grid, tables.data(), net, density.data());
     });
@@ -84,7 +85,7 @@ void bind_render(nanobind::module_& m) {
             for (int axis = 0; axis < 3; ++axis) in.warp.nodes[axis] = static_cast<int64_t>(volumes.shape(3 - axis));
         }
         const GridShape grid = grid_shape(layout, log2_size, static_cast<int64_t>(tables.shape(1)));
-        const FieldNetwork net{density0.data(), density1.data(), nullptr, nullptr};
+        const FieldNetwork net{density0.data(), density1.data(), nullptr, nullptr, static_cast<int>(density0.shape(0))};
         {
             nb::gil_scoped_release release;
             AK_CALL(find_visible, in, grid, tables.data(), net, ray_offsets.data(), found);
@@ -95,7 +96,8 @@ void bind_render(nanobind::module_& m) {
                              Floats points, Floats t, Floats from, Floats features) {
         const MarchInput rays{origins.data(), directions.data(), static_cast<int64_t>(origins.shape(0)), nullptr, 0, 0.f,
                               0, 0};
-        const VisibleOutput out{points.data(), t.data(), from.data(), features.data()};
+        const VisibleOutput out{points.data(), t.data(), from.data(), features.data(),
+                                static_cast<int64_t>(features.shape(0))};
         nb::gil_scoped_release release;
         AK_CALL(fill_visible, rays, ray_offsets.data(), found, out);
     });

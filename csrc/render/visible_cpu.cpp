@@ -18,8 +18,8 @@ struct RayState {
 // One thread's buffers and the groups of rays it walks.
 class GroupWalk {
   public:
-    GroupWalk(const VisibleInput& in, const OccupancyGrid& occupancy)
-        : in_(in), occupancy_(occupancy), states_(kSlots), alive_(kSlots), owner_(kWave), t_(kWave),
+    GroupWalk(const VisibleInput& in, const OccupancyGrid& occupancy, int inputs)
+        : in_(in), occupancy_(occupancy), inputs_(inputs), states_(kSlots), alive_(kSlots), owner_(kWave), t_(kWave),
           geometry_((kWave + kTile) * kGeometry), pass_(kWave) {}
 
     // kept [rays]: how many samples each ray of the group keeps; they are appended to `list` wave after wave.
@@ -84,7 +84,7 @@ class GroupWalk {
             to->ray = first_ray + owner_[s];
             to->t = t_[s];
             for (int axis = 0; axis < 3; ++axis) to->origin[axis] = points_.axes[axis * kWave + s];
-            std::copy_n(wave_.row(s), kWidth, to->features);
+            std::copy_n(wave_.row(s), inputs_, to->features);
             ++kept[to->ray];
             ++list.count;
             ++to;
@@ -93,6 +93,7 @@ class GroupWalk {
 
     const VisibleInput& in_;
     const OccupancyGrid& occupancy_;
+    const int inputs_;
     const float* volume_ = nullptr;
     Scratch<RayState> states_;
     Scratch<int> alive_, owner_;
@@ -119,7 +120,7 @@ void find_visible(const VisibleInput& in, const GridShape& grid, const float* ta
     const int threads = thread_count();
 #pragma omp parallel num_threads(threads)
     {
-        GroupWalk walk(in, occupancy);
+        GroupWalk walk(in, occupancy, net.inputs);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t g = 0; g < groups; ++g) {
             const FieldTable field(grid, tables + found.group(g).image * grid.table, net, false);
@@ -146,7 +147,7 @@ void fill_visible(const MarchInput& rays, const int64_t* ray_offsets, VisibleSam
             RayWalk::point(rays.origins + sample.ray * 3, rays.directions + sample.ray * 3, sample.t,
                            out.points + at * 3);
             std::copy(sample.origin, sample.origin + 3, out.origins + at * 3);
-            for (int level = 0; level < kFeatureLevels; ++level)
+            for (int64_t level = 0; level < out.levels; ++level)
                 store(out.features + (level * samples + at) * kFeatures, load<Vec4>(sample.features + level * kFeatures));
         }
     }

@@ -71,7 +71,7 @@ def test_options_are_checked_in_one_line() -> None:
     assert config.make("paper").basis_levels == 16 and config.make("paper", finest=512).finest == 512
     for wrong in (
         {"preset": "quick"}, {"rays": 1}, {"holdout": 0.95}, {"bogus": 1}, {"coarsest": 200, "finest": 100},
-        {"images": 64, "rays": 32}, {"device": "tpu"},
+        {"images": 64, "rays": 32}, {"device": "tpu"}, {"levels": 17}, {"levels": 4},
     ):  # fmt: skip
         with pytest.raises(UsageError) as error:
             config.make(**wrong)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from avatarkit.ops import occupancy
+from avatarkit.ops.encode import HashGrid
 from avatarkit.ops.mlp import FieldWeights
 
 STEP = 3**0.5 / 512
@@ -44,9 +45,10 @@ def camera_rays(size: int) -> tuple[Tensor, Tensor]:
     return torch.tensor([0.5, 0.5, -1.2]).expand_as(directions).contiguous(), directions
 
 
-def opaque_weights() -> FieldWeights:
+def opaque_weights(grid: HashGrid | None = None) -> FieldWeights:
     """A network whose densities spread over the scale that rays end in, unlike a freshly drawn one."""
-    weights = FieldWeights.create(torch.Generator().manual_seed(5))
+    levels = (grid or HashGrid()).levels
+    weights = FieldWeights.create(torch.Generator().manual_seed(5), 4 * levels)
     weights.density1[:, 0] *= 4.0
     return weights
 

@@ -11,11 +11,20 @@ from tests.ops.cases import parameters, random_offsets, relative_error
 pytestmark = pytest.mark.usefixtures("kernels")
 
 
-@pytest.mark.parametrize(("samples", "rays"), [(0, 3), (1, 1), (47, 60), (48, 2), (1000, 70), (70_001, 4096)])
-def test_outputs_and_every_gradient_agree_with_the_twin(samples: int, rays: int) -> None:
+@pytest.mark.parametrize("levels", [16, 12, 8, 5])
+@pytest.mark.parametrize(("samples", "rays"), [(0, 3), (1, 1), (47, 60), (48, 2), (1000, 70)])
+def test_outputs_and_every_gradient_agree_with_the_twin(samples: int, rays: int, levels: int) -> None:
+    against_the_twin(samples, rays, levels)
+
+
+def test_many_samples_agree_too() -> None:
+    against_the_twin(70_001, 4096, 16)
+
+
+def against_the_twin(samples: int, rays: int, levels: int) -> None:
     ray_offsets = random_offsets(rays, samples)
-    features, harmonics = torch.randn(16, samples, 4), torch.randn(rays, 16)
-    drawn = FieldWeights.create()
+    features, harmonics = torch.randn(levels, samples, 4), torch.randn(rays, 16)
+    drawn = FieldWeights.create(inputs=4 * levels)
     to_density, to_rgb = torch.randn(samples), torch.randn(samples, 3)
     results = []
     for function, dtype in ((field_mlp, torch.float32), (reference.field_mlp, torch.float64)):

@@ -16,7 +16,12 @@ from avatarkit.ops.visible import visible_samples
 from tests.ops.cases import CELLS, STEP, camera_rays, opaque_weights, random_offsets, relative_error, shell
 
 pytestmark = pytest.mark.usefixtures("kernels")
-GRID = HashGrid()
+GRIDS = (HashGrid(), HashGrid(levels=8, finest=512), HashGrid(levels=10, finest=200))
+
+
+@pytest.fixture(params=GRIDS, ids=lambda grid: f"{grid.levels} levels")
+def grid(request: pytest.FixtureRequest) -> HashGrid:
+    return request.param
 
 
 @pytest.mark.parametrize("seed", [None, 0, 12345])
@@ -99,17 +104,17 @@ def test_composites_and_gradients_agree_with_the_twin(samples: int, rays: int, d
 
 
 @pytest.mark.parametrize("size", [1, 40])
-def test_visible_samples_are_those_the_composite_counts(size: int) -> None:
+def test_visible_samples_are_those_the_composite_counts(size: int, grid: HashGrid) -> None:
     origins, directions = camera_rays(size)
     samples = march(origins, directions, shell(), STEP, seed=2)
-    tables, weights = torch.randn(2, GRID.size) * 2, opaque_weights()
+    tables, weights = torch.randn(2, grid.size) * 2, opaque_weights(grid)
     image_rays = torch.tensor([0, size * size // 2, size * size])
     image_offsets = samples.ray_offsets[image_rays]
-    features = hash_encode(samples.points, tables, image_offsets, GRID)
+    features = hash_encode(samples.points, tables, image_offsets, grid)
     harmonics = spherical_harmonics(directions)
     density, rgb = field_mlp(features, harmonics, samples.ray_offsets, weights)
     whole = composite(density, rgb, samples.t, samples.ray_offsets, STEP, minimum_transmittance=0.05)
-    arguments = (origins, directions, image_rays, shell(), tables, GRID, weights)
+    arguments = (origins, directions, image_rays, shell(), tables, grid, weights)
     short, asked, read = visible_samples(*arguments, step=STEP, seed=2, minimum_transmittance=0.05)
     counted = torch.zeros(size * size, dtype=torch.int64)
     rays = torch.repeat_interleave(torch.arange(size * size), samples.ray_offsets.diff())
@@ -131,12 +136,12 @@ def test_visible_samples_are_those_the_composite_counts(size: int) -> None:
     assert relative_error(read, features[:, places]) < 1e-6
 
 
-def test_no_rays_have_no_visible_samples() -> None:
-    nothing, tables = torch.zeros(0, 3), torch.zeros(1, GRID.size)
-    arguments = (shell(), tables, GRID, opaque_weights())
+def test_no_rays_have_no_visible_samples(grid: HashGrid) -> None:
+    nothing, tables = torch.zeros(0, 3), torch.zeros(1, grid.size)
+    arguments = (shell(), tables, grid, opaque_weights(grid))
     found = visible_samples(nothing, nothing, torch.tensor([0, 0]), *arguments, step=STEP)
     assert found.samples.ray_offsets.tolist() == [0]
-    assert found.features.shape == (16, 0, 4)
+    assert found.features.shape == (grid.levels, 0, 4)
     with pytest.raises(ValueError, match="image_rays"):
         visible_samples(nothing, nothing, torch.tensor([0, 0, 0]), *arguments, step=STEP)
 
@@ -158,53 +163,59 @@ def test_distortion_is_the_double_sum() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 40])
-def test_images_agree_with_the_twin(size: int) -> None:
+def test_images_agree_with_the_twin(size: int, grid: HashGrid) -> None:
     origins, directions = camera_rays(size)
-    table, weights = torch.randn(GRID.size), opaque_weights()
-    value = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP)
-    truth = reference.render_rays(origins, directions, shell(), table, GRID, weights, STEP, 1024, 1e-4)
+    table, weights = torch.randn(grid.size), opaque_weights(grid)
+    value = render_rays(origins, directions, shell(), table, grid, weights, step=STEP)
+    truth = reference.render_rays(origins, directions, shell(), table, grid, weights, STEP, 1024, 1e-4)
     for a, b in zip(value, truth, strict=True):
         assert relative_error(a, b) < 2e-4
     assert size == 1 or float(value.alpha.max()) > 0.3
 
 
 @pytest.mark.parametrize("outlier", [0.0, 20.0])
-def test_fast_images_differ_little(outlier: float) -> None:
+def test_fast_images_differ_little(outlier: float, grid: HashGrid) -> None:
     origins, directions = camera_rays(40)
-    table, weights = torch.randn(GRID.size), opaque_weights()
+    table, weights = torch.randn(grid.size), opaque_weights(grid)
     table[::4099] += outlier
-    exact = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP)
-    fast = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP, fast=True)
+    exact = render_rays(origins, directions, shell(), table, grid, weights, step=STEP)
+    fast = render_rays(origins, directions, shell(), table, grid, weights, step=STEP, fast=True)
     for a, b in zip(exact, fast, strict=True):
         assert float((a - b).square().mean()) < 1e-5  # 50 dB
         assert float((a - b).abs().max()) < 0.02
 
 
-def test_fast_images_of_extreme_fields_are_finite() -> None:
+def test_fast_images_of_extreme_fields_are_finite(grid: HashGrid) -> None:
     origins, directions = camera_rays(12)
-    weights = FieldWeights.create(torch.Generator().manual_seed(3))
+    weights = FieldWeights.create(torch.Generator().manual_seed(3), 4 * grid.levels)
     for scale in (0.0, 1e-6, 1e4):
-        table = torch.randn(GRID.size) * scale
-        exact = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP)
-        fast = render_rays(origins, directions, shell(), table, GRID, weights, step=STEP, fast=True)
+        table = torch.randn(grid.size) * scale
+        exact = render_rays(origins, directions, shell(), table, grid, weights, step=STEP)
+        fast = render_rays(origins, directions, shell(), table, grid, weights, step=STEP, fast=True)
         assert bool(fast.color.isfinite().all())
         assert float((exact.alpha - fast.alpha).abs().max()) < 0.02
 
 
-def test_no_rays_render_to_nothing() -> None:
+def test_no_rays_render_to_nothing(grid: HashGrid) -> None:
     nothing = torch.zeros(0, 3)
     result = render_rays(
-        nothing, nothing, shell(), torch.zeros(GRID.size), GRID, FieldWeights.create(), step=STEP
+        nothing,
+        nothing,
+        shell(),
+        torch.zeros(grid.size),
+        grid,
+        FieldWeights.create(inputs=4 * grid.levels),
+        step=STEP,
     )
     assert result.color.shape == (0, 3)
 
 
-def test_density_at_points_agrees_with_the_twin() -> None:
+def test_density_at_points_agrees_with_the_twin(grid: HashGrid) -> None:
     points, image_offsets = torch.rand(5000, 3), torch.tensor([0, 0, 3000, 5000])
-    tables, weights = torch.randn(3, GRID.size), opaque_weights()
-    value = occupancy.density_at(points, tables, image_offsets, GRID, weights)
+    tables, weights = torch.randn(3, grid.size), opaque_weights(grid)
+    value = occupancy.density_at(points, tables, image_offsets, grid, weights)
     wide = weights.map(torch.Tensor.double)
-    features = reference.hash_encode(points.double(), tables.double(), image_offsets, GRID)
+    features = reference.hash_encode(points.double(), tables.double(), image_offsets, grid)
     assert relative_error(value, reference.density_mlp(features, wide)) < 2e-3
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,54 @@ def run(script, rule="largest", levels=None, people=1):
         row["n"] = done
 
     return gathered(sights(frames(len(script), levels), opened, lambda image: people, rule), report), log
+
+
+class Numbered:
+    """Finds a face as far to the right as its frame is bright; notes which frames it saw."""
+
+    name = "numbered"
+
+    def __init__(self, log: list[list[int]]) -> None:
+        self.seen: list[int] = []
+        log.append(self.seen)
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        self.seen.append(round(float(image.mean())))
+        time.sleep(0.01 * (self.seen[-1] % 3))  # lanes finish out of order
+        return [face(float(self.seen[-1]), 30)]
+
+    def reset(self) -> None:
+        self.seen.append(-1)
+
+    def close(self) -> None:
+        self.seen.append(-2)
+
+
+def lanes_over(levels: list[int], count: int, people=lambda image: 1):
+    log: list[list[int]] = []
+    pictures = [(t, np.full((64, 96, 3), level, np.uint8)) for t, level in enumerate(levels)]
+    found = list(sights(pictures, lambda most: Numbered(log), people, lanes=count))
+    return found, log
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_lanes_take_frames_in_turn_and_results_come_in_order(count):
+    levels = list(range(20, 31))
+    found, log = lanes_over(levels, count)
+    assert [round(float(f.points[:, 0].mean())) for f in found] == pytest.approx(levels, abs=3)
+    assert [f.index for f in found] == list(range(11)) and all(f.linked for f in found[1:])
+    assert log == [[*levels[lane::count], -2] for lane in range(count)]
+
+
+def test_a_cut_resets_every_lane_before_the_frames_behind_it():
+    found, log = lanes_over([20, 21, 22, 23, 24, 120, 121, 122], 2)
+    assert [f.cut for f in found] == [False] * 5 + [True] + [False] * 2
+    assert log == [[20, 22, 24, -1, 121, -2], [21, 23, -1, 120, 122, -2]]
+
+
+def test_lanes_close_before_a_wider_search_begins():
+    _, log = lanes_over([20, 21, 22], 2, people=lambda image: 2)
+    assert log == [[-2], [-2], [20, 22, -2], [21, -2]]
 
 
 def center(seen, t: int) -> float:

@@ -78,6 +78,7 @@ class NeRFBlendShapeAvatar:
                 tensors["base"].numel() != grid.size
                 or bases.shape[0] != len(drivers)
                 or bases.shape[1] > grid.size
+                or weights.density0.shape[0] != grid.levels * grid.features
             ):
                 raise ValueError("the tables do not fit the header")
             if not all(bool(torch.isfinite(t).all()) for t in (tensors["base"], bases, *weights)):

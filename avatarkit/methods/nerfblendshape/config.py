@@ -25,9 +25,10 @@ class Config(FitOptions):
         0.0, "stop when held-out frames have not improved for this share of the iterations (0: never)"
     )
 
+    levels: int = option(8, "levels of the hash grid")
     coarsest: int = option(16, "cells a side of the coarsest level of the hash grid")
     finest: int = option(512, "cells a side of the finest level")
-    basis_levels: int = option(9, "how many of the 16 levels, coarse to fine, the expression bases hold")
+    basis_levels: int = option(5, "how many of the levels, coarse to fine, the expression bases hold")
     log2_size: int = option(14, "table entries of a level, as a power of two")
     samples: int = option(128, "ray samples across the side of the head's box")
     learning_rate: float = option(0.01, "of the mean table")
@@ -69,7 +70,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Gao et al. 2022, section 3.3.2 and 4.1. Its epochs (two with the mask, seven without patches) are taken as
     # 3,500 frames of four an iteration, and the shares below as those of the 10,000 iterations of this preset.
     "paper": {
-        "steps": 10000, "finest": 1024, "basis_levels": 16,
+        "steps": 10000, "levels": 16, "finest": 1024, "basis_levels": 16,
         "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "patches_from": 0.6125, "perceptual": "auto",
@@ -77,7 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Xie's reproduction: one frame an iteration, entropy of the opacity (eq. 11), a tenth of the perceptual weight.
     "repro": {
-        "steps": 10000, "images": 1, "finest": 1024, "basis_levels": 16,
+        "steps": 10000, "images": 1, "levels": 16, "finest": 1024, "basis_levels": 16,
         "learning_rate_end": 0.1, "basis_l2": 0.0, "pose_bases": False,
         "samples": 192, "distortion_weight": 0.0,
         "mask_until": 0.175, "mask_weight_later": 0.0, "entropy_weight": 1e-3, "patches_from": 0.6125,
@@ -89,7 +90,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _LIMITS: Limits = (
     ("rays", 16, 1 << 20),
     ("images", 1, 64), ("expressions", 0, 512),
-    ("coarsest", 2, 256), ("finest", 16, 8192), ("basis_levels", 1, 16),
+    ("coarsest", 2, 256), ("finest", 16, 8192), ("levels", 1, 16), ("basis_levels", 1, 16),
     ("log2_size", 8, 22), ("samples", 16, 4096), ("outside", 0, 1), ("focus", 0, 0.9),
     ("patience", 0, 1), ("components", 0, 512), ("mask_until", 0, 1), ("patches_from", 0, 1),
     ("learning_rate_end", 0, 1),
@@ -105,6 +106,8 @@ def make(preset: str = DEFAULT, **options: Any) -> Config:
     config = shared.make(Config, "nerfblendshape", PRESETS, preset, options, _LIMITS, _CHOICES)
     if config.rays < config.images:
         raise UsageError("--rays must be at least --images")
+    if config.basis_levels > config.levels:
+        raise UsageError("--basis-levels must not exceed --levels")
     if config.coarsest > config.finest:
         raise UsageError("--coarsest must not exceed --finest")
     return config

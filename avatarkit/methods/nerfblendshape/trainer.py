@@ -37,7 +37,7 @@ from avatarkit.ops.tables import AdamOptions, BlendTables
 from avatarkit.ops.warp import Warp
 from avatarkit.rendering.camera import Camera
 
-LEVELS, FEATURES = 16, 4
+FEATURES = 4
 # Uniform distribution of the tables at the start (Gao et al. 2022, table 1).
 INITIAL = 1e-4
 # Iterations over which the learning rates rise at the start, at most, and their largest share of all.
@@ -86,8 +86,8 @@ class Trainer:
         some = training[np.linspace(0, len(training) - 1, min(HULL_FRAMES, len(training))).astype(int)]
         box = scene_box(clip, some)
         generator = torch.Generator().manual_seed(config.seed)
-        weights = FieldWeights.create(generator).map(torch.nn.Parameter)
-        shape = HashGrid(LEVELS, config.log2_size, FEATURES, config.coarsest, config.finest)
+        weights = FieldWeights.create(generator, config.levels * FEATURES).map(torch.nn.Parameter)
+        shape = HashGrid(config.levels, config.log2_size, FEATURES, config.coarsest, config.finest)
         base = (torch.rand(shape.size, generator=generator) * 2 - 1) * INITIAL
         # Bases start at zero: a coefficient that no training frame moves must not disturb the mean.
         bases = torch.zeros(len(drivers), shape.prefix(config.basis_levels))
