@@ -23,7 +23,7 @@ def resemblance(
     Args:
         splats: [H, W, 4] color premultiplied by the alpha of the last channel.
         behind: [H, W, 3] background; I = color + (1 - alpha) behind is what is compared.
-        truth: [H, W, 3]. matte: [H, W] of the person.
+        truth: [H, W, 3]. matte: [H, W] of the person. Both in [0, 1], or bytes up to 255.
         share: [H, W] weight of each pixel; their sum should be 1.
         structure: s. matte_weight: m.
 
@@ -39,8 +39,9 @@ def resemblance(
     truth = shaped("truth", truth, height, width, 3)
     matte = shaped("matte", matte, height, width)
     share = shaped("share", share, height, width)
-    native = native_for(splats, behind, truth, matte, share)
+    native = native_for(splats, behind, share, *(t for t in (truth, matte) if t.dtype != torch.uint8))
     if native is None:
+        truth, matte = (t / 255 if t.dtype == torch.uint8 else t for t in (truth, matte))
         with torch.enable_grad():
             variable = splats.detach().requires_grad_()
             value = twin.resemblance(variable, behind, truth, matte, share, structure, matte_weight)

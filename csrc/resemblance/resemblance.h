@@ -7,8 +7,19 @@
 
 namespace avatarkit {
 
-struct PictureShape {
+// Floats in [0, 1], or bytes in [0, 255]; the other is null.
+struct Samples {
+    const float* floats;
+    const uint8_t* bytes;
+};
+
+struct ResemblancePictures {
     int64_t height, width;
+    const float* splats;  // [H][W][4] color times alpha, and alpha
+    const float* behind;  // [H][W][3]
+    Samples truth;        // [H][W][3]
+    Samples matte;        // [H][W]
+    const float* share;   // [H][W] weights whose sum is 1
 };
 
 struct ResemblanceWeights {
@@ -18,9 +29,6 @@ struct ResemblanceWeights {
 }  // namespace avatarkit
 
 // (1 - s) mean |I - truth| + s (1 - mean SSIM(I, truth)) + m mean |alpha - matte| of I = color + (1 - alpha) behind,
-// means weighted by `share` [H][W] whose sum is 1, and its gradient [H][W][4]. splats [H][W][4] premultiplied,
-// behind and truth [H][W][3], matte [H][W]. SSIM has an 11 x 11 Gaussian window of deviation 1.5; beyond the edges
-// everything is zero. Rows are worked out by one thread each and summed in order: the same bits for any number.
-AK_DECLARE(double resemblance(const float* splats, const float* behind, const float* truth, const float* matte,
-                              const float* share, const PictureShape& shape, const ResemblanceWeights& weights,
-                              float* gradient))
+// means weighted by `share`, and its gradient [H][W][4]. SSIM has an 11 x 11 Gaussian window of deviation 1.5; beyond
+// the edges everything is zero. Rows do not depend on their thread and are summed in order: the same bits for any number.
+AK_DECLARE(double resemblance(const ResemblancePictures& pictures, const ResemblanceWeights& weights, float* gradient))

@@ -3,190 +3,225 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common/simd.h"
 #include "common/threads.h"
+#include "resemblance/pixel_rows.h"
 
 namespace avatarkit::AK_ISA {
 
 namespace {
 
-constexpr int kReach = 5, kChannels = 3;
-constexpr int kMoments = 4, kSlopes = 3;  // planes a channel: p, t, p^2 + t^2, p t; by mean, by variance, by covariance
+constexpr int kReach = 5, kTaps = 2 * kReach + 1, kChannels = 3;
+constexpr int kMoments = 4, kSlopes = 3;  // p, t, p^2 + t^2, p t; gradients by mean, by variance, by covariance
+constexpr int kBlock = 8, kUnder = kBlock + 2 * kReach;  // rows worked on at a time, and those under their windows
+constexpr int kKept = 32;                                // rows that are kept, by their lowest bits
+constexpr int kEdge = 16;  // floats beside a row, zero: the window's reach of interleaved colors
 constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
 
 struct Window {
-    float tap[kReach + 1];  // center, then outwards
+    Vec tap[kReach + 1];  // center, then outwards
 
     Window() {
         double total = 0;
         for (int i = -kReach; i <= kReach; ++i) total += std::exp(-0.5 * i * i / (1.5 * 1.5));
-        for (int i = 0; i <= kReach; ++i) tap[i] = static_cast<float>(std::exp(-0.5 * i * i / (1.5 * 1.5)) / total);
+        for (int i = 0; i <= kReach; ++i) tap[i] = splat(static_cast<float>(std::exp(-0.5 * i * i / (1.5 * 1.5)) / total));
+    }
+    // The blurred value at the middle of those that at(-kReach ... kReach) gives.
+    template <class At>
+    Vec operator()(At&& at) const {
+        Vec v = tap[0] * at(0);
+#pragma GCC unroll 5
+        for (int k = 1; k <= kReach; ++k) v += tap[k] * (at(-k) + at(k));
+        return v;
+    }
+    // Of interleaved colors along a row.
+    Vec along(const float* center) const {
+        return (*this)([&](int k) { return load(center + kChannels * k); });
     }
 };
 
-// out [width] = row blurred along itself; `padded` holds kReach zeros before and after the row.
-void blur_along(const float* __restrict padded, int64_t width, const Window& w, float* __restrict out) {
-    const float* __restrict center = padded + kReach;
-    const float w0 = w.tap[0], w1 = w.tap[1], w2 = w.tap[2], w3 = w.tap[3], w4 = w.tap[4], w5 = w.tap[5];
-#pragma GCC ivdep
-    for (int64_t x = 0; x < width; ++x)
-        out[x] = w0 * center[x] + w1 * (center[x - 1] + center[x + 1]) + w2 * (center[x - 2] + center[x + 2]) +
-                 w3 * (center[x - 3] + center[x + 3]) + w4 * (center[x - 4] + center[x + 4]) +
-                 w5 * (center[x - 5] + center[x + 5]);
-}
+inline Vec magnitude(Vec v) { return (Vec)((VecInt)v & 0x7fffffff); }
+// `size` with the sign of v, zero where v is.
+inline Vec signed_as(Vec v, Vec size) { return select(v > Vec{}, size, select(v < Vec{}, -size, Vec{})); }
 
-// out [width] = row y of `plane` [height][width] blurred across rows.
-void blur_across(const float* __restrict plane, int64_t y, const PictureShape& s, const Window& w,
-                 float* __restrict out) {
-    const float* __restrict center = plane + y * s.width;
-    const int64_t row = s.width;
-    if (y >= kReach && y + kReach < s.height) {
-        const float w0 = w.tap[0], w1 = w.tap[1], w2 = w.tap[2], w3 = w.tap[3], w4 = w.tap[4], w5 = w.tap[5];
-#pragma GCC ivdep
-        for (int64_t x = 0; x < row; ++x)
-            out[x] = w0 * center[x] + w1 * (center[x - row] + center[x + row]) +
-                     w2 * (center[x - 2 * row] + center[x + 2 * row]) +
-                     w3 * (center[x - 3 * row] + center[x + 3 * row]) +
-                     w4 * (center[x - 4 * row] + center[x + 4 * row]) +
-                     w5 * (center[x - 5 * row] + center[x + 5 * row]);
-        return;
+// The rows that one thread has at hand. A row of colors is `length` floats, those beyond the picture's zero. What is
+// next to each other in a column is worked on together, so that it comes from the second-level cache once.
+class Band {
+  public:
+    Band(const ResemblancePictures& pictures, const ResemblanceWeights& weights, float* gradient)
+        : p_(pictures), weights_(weights), gradient_(gradient),
+          pixels_((pictures.width + kLanes - 1) / kLanes * kLanes), length_(kChannels * pixels_),
+          pitch_(length_ + 2 * kEdge), memory_(kRows * pitch_ + (kKept + 2) * pixels_) {
+        std::fill(memory_ + 0, memory_ + kRows * pitch_ + (kKept + 2) * pixels_, 0.f);
+        float* next = memory_;
+        const auto colors = [&](float** rows, int count) {
+            for (int i = 0; i < count; ++i, next += pitch_) rows[i] = next + kEdge;
+        };
+        colors(picture_, kKept), colors(truth_, kKept);
+        for (auto& rows : slopes_) colors(rows, kKept);
+        for (auto& rows : moment_) colors(rows, kBlock);
+        colors(result_, kBlock), colors(slope_, kSlopes), colors(&share_, 1), colors(&nothing_, 1);
+        for (auto& row : alpha_) row = next, next += pixels_;
+        matte_ = next, by_alpha_ = next + pixels_;
     }
-    for (int64_t x = 0; x < row; ++x) out[x] = w.tap[0] * center[x];
-    for (int k = 1; k <= kReach; ++k)
-        for (const int64_t other : {y - k, y + k}) {
-            if (other < 0 || other >= s.height) continue;
-            const float* __restrict source = plane + other * row;
-            const float tap = w.tap[k];
-            for (int64_t x = 0; x < row; ++x) out[x] += tap * source[x];
+
+    // Reads row y.
+    void read(int64_t y) {
+        const int64_t at = y * p_.width, kept = y % kKept;
+        lay_row_over(lanes_, p_.splats + 4 * at, p_.behind + 3 * at, p_.width, picture_[kept], alpha_[kept]);
+        if (p_.truth.bytes) to_floats(p_.truth.bytes + 3 * at, 3 * p_.width, truth_[kept]);
+        else to_floats(p_.truth.floats + 3 * at, 3 * p_.width, truth_[kept]);
+    }
+
+    // From rows that were read to the gradients of the SSIM of `rows` by its moments, blurred along the rows. Weighted
+    // sums of SSIM go to sums[2 y].
+    void compare(Range rows, double* sums) {
+        const float *p[kUnder], *t[kUnder];
+        const int count = under(picture_, rows, p);
+        under(truth_, rows, t);
+        for (int64_t x = 0; x < length_; x += kLanes) {
+            Vec m[kMoments][kUnder];
+            for (int i = 0; i < count; ++i) {
+                const Vec own = load(p[i] + x), wanted = load(t[i] + x);
+                m[0][i] = own, m[1][i] = wanted, m[2][i] = own * own + wanted * wanted, m[3][i] = own * wanted;
+            }
+            for (int i = kReach; i < count - kReach; ++i)
+                for (int j = 0; j < kMoments; ++j)
+                    store(moment_[j][i - kReach] + x, window_([&](int k) { return m[j][i + k]; }));
         }
-}
-
-// A row of all channels, each on its own, `pitch` apart: the picture and the truth.
-void unpack(const float* __restrict splats, const float* __restrict behind, const float* __restrict truth,
-            int64_t width, int64_t pitch, float* __restrict p, float* __restrict t) {
-    float *__restrict p1 = p + pitch, *__restrict p2 = p1 + pitch, *__restrict t1 = t + pitch, *__restrict t2 = t1 + pitch;
-#pragma GCC ivdep
-    for (int64_t x = 0; x < width; ++x) {
-        const float through = 1 - splats[4 * x + 3];
-        p[x] = splats[4 * x] + through * behind[3 * x];
-        p1[x] = splats[4 * x + 1] + through * behind[3 * x + 1];
-        p2[x] = splats[4 * x + 2] + through * behind[3 * x + 2];
-        t[x] = truth[3 * x], t1[x] = truth[3 * x + 1], t2[x] = truth[3 * x + 2];
+        for (int64_t y = rows.begin; y < rows.end; ++y) sums[2 * y] = compare_along(y, y - rows.begin);
     }
-}
 
-double total(const float* row, int64_t width) {
-    Vec sums{};
-    int64_t x = 0;
-    for (; x + kLanes <= width; x += kLanes) sums += load(row + x);
-    double result = 0;
-    for (int i = 0; i < kLanes; ++i) result += sums[i];
-    for (; x < width; ++x) result += row[x];
-    return result;
-}
+    // The gradient of `rows`, once the rows around them are compared. Weighted sums of absolute differences go to
+    // sums[2 y + 1].
+    void finish(Range rows, double* sums) {
+        const float* slope[kSlopes][kUnder];
+        int count = 0;
+        for (int j = 0; j < kSlopes; ++j) count = under(slopes_[j], rows, slope[j]);
+        const Vec plain = splat((1 - weights_.structure) / kChannels), structure = splat(weights_.structure);
+        for (int64_t x = 0; x < length_; x += kLanes) {
+            Vec column[kSlopes][kUnder];
+            for (int j = 0; j < kSlopes; ++j)
+                for (int i = 0; i < count; ++i) column[j][i] = load(slope[j][i] + x);
+            for (int i = kReach; i < count - kReach; ++i) {
+                const int64_t kept = (rows.begin + i - kReach) % kKept;
+                const Vec own = load(picture_[kept] + x), wanted = load(truth_[kept] + x);
+                Vec by[kSlopes];
+                for (int j = 0; j < kSlopes; ++j) by[j] = window_([&](int k) { return column[j][i + k]; });
+                store(result_[i - kReach] + x, -structure * (by[0] + splat(2.f) * own * by[1] + wanted * by[2]));
+            }
+        }
+        for (int64_t y = rows.begin; y < rows.end; ++y) {
+            float *result = result_[y - rows.begin];
+            const float *p = picture_[y % kKept], *t = truth_[y % kKept], *share = p_.share + y * p_.width;
+            repeat_row_thrice(lanes_, share, p_.width, share_);
+            Vec total{};
+            for (int64_t x = 0; x < length_; x += kLanes) {
+                const Vec wrong = load(p + x) - load(t + x), w = plain * load(share_ + x);
+                store(result + x, load(result + x) + signed_as(wrong, w));
+                total += w * magnitude(wrong);
+            }
+            sums[2 * y + 1] = sum(total) + by_matte(y, share);
+            row_to_four(lanes_, result, p_.behind + 3 * y * p_.width, by_alpha_, p_.width, gradient_ + 4 * y * p_.width);
+        }
+    }
+
+  private:
+    static constexpr int64_t kRows = (2 + kSlopes) * kKept + (kMoments + 1) * kBlock + kSlopes + 2;
+
+    // The rows under the windows of `rows`, zeros beyond the picture. Returns their number.
+    int under(float* const* kept, Range rows, const float** found) const {
+        int count = 0;
+        for (int64_t y = rows.begin - kReach; y < rows.end + kReach; ++y)
+            found[count++] = y < 0 || y >= p_.height ? nothing_ : kept[y % kKept];
+        return count;
+    }
+
+    // Of row y, whose moments, blurred across rows, are the `at`th of the block. Returns the weighted sum of SSIM.
+    double compare_along(int64_t y, int64_t at) {
+        repeat_row_thrice(lanes_, p_.share + y * p_.width, p_.width, share_);
+        const Vec two = splat(2.f), per_color = splat(1.f / kChannels);
+        Vec total{};
+        for (int64_t x = 0; x < length_; x += kLanes) {
+            const Vec a = window_.along(moment_[0][at] + x), b = window_.along(moment_[1][at] + x);
+            const Vec squares = window_.along(moment_[2][at] + x), product = window_.along(moment_[3][at] + x);
+            const Vec together = a * b, sizes = a * a + b * b;
+            const Vec luminance = sizes + splat(kC1), contrast = squares - sizes + splat(kC2);
+            const Vec like = two * together + splat(kC1), covaries = two * (product - together) + splat(kC2);
+            const Vec over = reciprocal(luminance * contrast), factor = load(share_ + x) * per_color * over;
+            const Vec value = like * covaries * factor;
+            const Vec by_covariance = two * like * factor, by_variance = -value * luminance * over;
+            total += value;
+            store(slope_[0] + x, two * b * covaries * factor - two * a * (value * contrast * over + by_variance) -
+                                     b * by_covariance);
+            store(slope_[1] + x, by_variance);
+            store(slope_[2] + x, by_covariance);
+        }
+        for (int j = 0; j < kSlopes; ++j)
+            for (int64_t x = 0; x < length_; x += kLanes)
+                store(slopes_[j][y % kKept] + x, window_.along(slope_[j] + x));
+        return sum(total);
+    }
+
+    // The weighted sum of what is wrong with the alpha of row y; its gradient goes to by_alpha_.
+    double by_matte(int64_t y, const float* share) {
+        if (p_.matte.bytes) to_floats(p_.matte.bytes + y * p_.width, p_.width, matte_);
+        else to_floats(p_.matte.floats + y * p_.width, p_.width, matte_);
+        const float* alpha = alpha_[y % kKept];
+        Vec sums{};
+        int64_t x = 0;
+        for (; x + kLanes <= p_.width; x += kLanes) {
+            const Vec wrong = load(alpha + x) - load(matte_ + x), w = splat(weights_.matte) * load(share + x);
+            store(by_alpha_ + x, signed_as(wrong, w));
+            sums += w * magnitude(wrong);
+        }
+        double total = sum(sums);
+        for (; x < p_.width; ++x) {
+            const float wrong = alpha[x] - matte_[x], w = weights_.matte * share[x];
+            by_alpha_[x] = wrong > 0 ? w : wrong < 0 ? -w : 0.f;
+            total += w * std::fabs(wrong);
+        }
+        return total;
+    }
+
+    const ResemblancePictures& p_;
+    const ResemblanceWeights& weights_;
+    float* gradient_;
+    const Window window_;
+    const PixelLanes lanes_{};
+    const int64_t pixels_, length_, pitch_;
+    Scratch<float> memory_;
+    float *picture_[kKept], *truth_[kKept], *alpha_[kKept], *slopes_[kSlopes][kKept];
+    float *moment_[kMoments][kBlock], *result_[kBlock], *slope_[kSlopes], *share_, *nothing_, *matte_, *by_alpha_;
+};
 
 }  // namespace
 
-double resemblance(const float* splats, const float* behind, const float* truth, const float* matte,
-                   const float* share, const PictureShape& s, const ResemblanceWeights& weights, float* gradient) {
-    const int64_t plane = s.height * s.width, padded = s.width + 2 * kReach;
-    const Window window;
-    Scratch<float> moments(kChannels * kMoments * plane), slopes(kChannels * kSlopes * plane);
-    Scratch<double> sums(2 * s.height);
-    const float per_color = 1.f / kChannels, plain = 1 - weights.structure;
-#pragma omp parallel
-    {
-        // Rows with room for the window at their ends: p and t of all channels, two more.
-        Scratch<float> rows((2 * kChannels + 2) * padded), blurred(kMoments * s.width);
-        std::fill(rows + 0, rows + (2 * kChannels + 2) * padded, 0.f);
-        float *p = rows + kReach, *t = p + kChannels * padded, *squares = t + kChannels * padded;
-        float* product = squares + padded;
-#pragma omp for schedule(static)
-        for (int64_t y = 0; y < s.height; ++y) {
-            const int64_t at = y * s.width;
-            unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, s.width, padded, p, t);
-            for (int c = 0; c < kChannels; ++c) {
-                const float *own = p + c * padded, *wanted = t + c * padded;
-#pragma GCC ivdep
-                for (int64_t x = 0; x < s.width; ++x) {
-                    squares[x] = own[x] * own[x] + wanted[x] * wanted[x];
-                    product[x] = own[x] * wanted[x];
-                }
-                const float* of[kMoments] = {own, wanted, squares, product};
-                for (int m = 0; m < kMoments; ++m)
-                    blur_along(of[m] - kReach, s.width, window, moments + (c * kMoments + m) * plane + at);
+double resemblance(const ResemblancePictures& pictures, const ResemblanceWeights& weights, float* gradient) {
+    const int threads = thread_count();
+    Scratch<double> sums(2 * pictures.height);
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int part = 0; part < threads; ++part) {
+        const Range mine = part_of(pictures.height, part, threads);
+        if (mine.begin == mine.end) continue;
+        Band band(pictures, weights, gradient);
+        Scratch<double> beside(2 * pictures.height);  // of rows that belong to others
+        const Range needed{std::max<int64_t>(mine.begin - kReach, 0), std::min(mine.end + kReach, pictures.height)};
+        int64_t read = std::max<int64_t>(needed.begin - kReach, 0), finished = mine.begin;
+        for (int64_t y = needed.begin; y < needed.end; y += kBlock) {
+            const Range rows{y, std::min(y + kBlock, needed.end)};
+            for (; read < std::min(rows.end + kReach, pictures.height); ++read) band.read(read);
+            band.compare(rows, beside);
+            const int64_t ready = rows.end == needed.end ? mine.end : std::min(rows.end - kReach, mine.end);
+            while (finished < ready) {
+                const Range done{finished, std::min(finished + kBlock, ready)};
+                band.finish(done, beside);
+                finished = done.end;
             }
         }
-#pragma omp for schedule(static)
-        for (int64_t y = 0; y < s.height; ++y) {
-            double index_sum = 0;
-            for (int c = 0; c < kChannels; ++c) {
-                for (int m = 0; m < kMoments; ++m)
-                    blur_across(moments + (c * kMoments + m) * plane, y, s, window, blurred + m * s.width);
-                const float* weight = share + y * s.width;
-                const float *mean_p = blurred, *mean_t = mean_p + s.width, *mean_squares = mean_t + s.width;
-                const float* mean_product = mean_squares + s.width;
-                float* index = product;  // its row is free by now
-#pragma GCC ivdep
-                for (int64_t x = 0; x < s.width; ++x) {
-                    const float a = mean_p[x], b = mean_t[x];
-                    const float luminance = a * a + b * b + kC1, contrast = mean_squares[x] - a * a - b * b + kC2;
-                    const float like = 2 * a * b + kC1, together = 2 * (mean_product[x] - a * b) + kC2;
-                    const float factor = weight[x] * per_color / (luminance * contrast);
-                    const float value = like * together * factor;
-                    const float by_covariance = 2 * like * factor, by_variance = -value / contrast;
-                    index[x] = value;
-                    p[x] = 2 * b * together * factor - 2 * a * (value / luminance + by_variance) - b * by_covariance;
-                    t[x] = by_variance;
-                    squares[x] = by_covariance;
-                }
-                index_sum += total(index, s.width);
-                const float* of[kSlopes] = {p, t, squares};
-                for (int m = 0; m < kSlopes; ++m)
-                    blur_along(of[m] - kReach, s.width, window, slopes + (c * kSlopes + m) * plane + y * s.width);
-            }
-            sums[2 * y] = weights.structure * index_sum;
-        }
-#pragma omp for schedule(static)
-        for (int64_t y = 0; y < s.height; ++y) {
-            const int64_t at = y * s.width;
-            double sum = 0;
-            unpack(splats + 4 * at, behind + 3 * at, truth + 3 * at, s.width, padded, p, t);
-            float* by_alpha = product;
-#pragma GCC ivdep
-            for (int64_t x = 0; x < s.width; ++x) {
-                const float wrong = splats[4 * (at + x) + 3] - matte[at + x], w = weights.matte * share[at + x];
-                by_alpha[x] = wrong > 0 ? w : wrong < 0 ? -w : 0.f;
-                squares[x] = w * std::fabs(wrong);
-            }
-            sum += total(squares, s.width);
-            for (int c = 0; c < kChannels; ++c) {
-                for (int m = 0; m < kSlopes; ++m)
-                    blur_across(slopes + (c * kSlopes + m) * plane, y, s, window, blurred + m * s.width);
-                const float *by_mean = blurred, *by_variance = by_mean + s.width, *by_covariance = by_variance + s.width;
-                float* own = p + c * padded;  // gives way to the gradient
-                const float* wanted = t + c * padded;
-#pragma GCC ivdep
-                for (int64_t x = 0; x < s.width; ++x) {
-                    const float wrong = own[x] - wanted[x], w = plain * share[at + x] * per_color;
-                    const float sign = wrong > 0 ? 1.f : wrong < 0 ? -1.f : 0.f;
-                    const float by_similarity = by_mean[x] + 2 * own[x] * by_variance[x] + wanted[x] * by_covariance[x];
-                    const float slope = w * sign - weights.structure * by_similarity;
-                    own[x] = slope;
-                    by_alpha[x] -= slope * behind[3 * (at + x) + c];
-                    squares[x] = w * std::fabs(wrong);
-                }
-                sum += total(squares, s.width);
-            }
-            for (int64_t x = 0; x < s.width; ++x) {
-                float* to = gradient + 4 * (at + x);
-                to[0] = p[x], to[1] = p[padded + x], to[2] = p[2 * padded + x], to[3] = by_alpha[x];
-            }
-            sums[2 * y + 1] = sum;
-        }
+        std::copy(beside + 2 * mine.begin, beside + 2 * mine.end, sums + 2 * mine.begin);
     }
     double value = weights.structure;
-    for (int64_t y = 0; y < s.height; ++y) value += sums[2 * y + 1] - sums[2 * y];
+    for (int64_t y = 0; y < pictures.height; ++y) value += sums[2 * y + 1] - weights.structure * sums[2 * y];
     return value;
 }
 
