@@ -17,6 +17,8 @@ from avatarkit.ops.checks import native_for, plain, shaped
 from avatarkit.ops.reference import anchors as twin
 
 CHANNELS, BLENDED = 14, 7
+TOGETHER = 8
+"""Most steps whose residual moves ``settle`` applies together."""
 
 
 def deform(
@@ -157,53 +159,86 @@ class LearnOptions:
 def learn(
     base: Tensor,
     moments: Tensor,
-    residual: Tensor,
     gradient: Tensor,
-    coefficients: Tensor,
-    next_coefficients: Tensor,
+    blend: Tensor | None,
+    moves: Tensor,
+    weights: Tensor,
     step: int,
     options: LearnOptions,
-) -> Tensor:
-    """One step of Adam on the Gaussians and a rank-1 step on their residuals, with the next frame's blend.
+) -> Tensor | None:
+    """One step of Adam on the Gaussians, the move of their residuals, and the next frame's blend.
 
     The three coordinates of a position share one second moment, that of the gradient's length (VectorAdam, Ling et al.
     2022): Adam's own makes as large steps where a gradient is next to nothing, and what no camera sees, the depth of
     a Gaussian in a frontal clip, would wander off.
 
+    Residuals have no moments of their own: those of frame coefficients c_k move by minus c_k times
+    rate * residual_rate * g / (sqrt(v) + eps), v being Adam's second moment of the base. As that is an outer product,
+    a few steps' moves are kept and counted in while the residuals rest; ``settle`` applies them together, which reads
+    and writes the largest array once for all of them.
+
     Args:
         base: [14, N], updated in place. moments: [2, 14, N], first and second, in place.
-        residual: [K, 7, N], in place: minus rate * residual_rate * c_k * g / (sqrt(v) + eps), v being Adam's
-            second moment of the base. Residuals have no moments of their own.
         gradient: [14, N] of the loss with respect to the blended Gaussians of this frame.
-        coefficients, next_coefficients: [K] of this frame and of the one to come.
+        blend: [7, N] sum_k c'_k residual_k of the next frame, as the residuals rest; None if there is none yet.
+        moves: [J, 7, N] of the steps since, the last of which is this one's and is written.
+        weights: [J] products c' . c_j of the next frame's coefficients with those steps'.
         step: how many steps there have been, this one counted.
 
     Returns:
-        [14, N] the Gaussians of the next frame: base + sum_k c_k residual_k in the first 7 channels.
-        Raises ValueError for shapes that do not fit.
+        [14, N] the Gaussians of the next frame, base + blend - sum_j weights_j moves_j in the first 7 channels; None
+        without ``blend``. Raises ValueError for shapes that do not fit.
     """
     count = shaped("base", base, CHANNELS, None).shape[1]
-    bases = coefficients.shape[0]
     shaped("moments", moments, 2, CHANNELS, count)
-    shaped("residual", residual, bases, BLENDED, count)
     gradient = shaped("gradient", gradient, CHANNELS, count)
-    coefficients = shaped("coefficients", coefficients, bases)
-    next_coefficients = shaped("next_coefficients", next_coefficients, bases)
+    shaped("moves", moves, len(weights), BLENDED, count)
+    weights = shaped("weights", weights, None)
+    blend = None if blend is None else shaped("blend", blend, BLENDED, count)
+    if not len(weights):
+        raise ValueError("moves need room for this step's")
     if not len(options.rates) == len(options.eps) == CHANNELS:
         raise ValueError(
             f"{CHANNELS} rates and epsilons are needed, not {len(options.rates)}, {len(options.eps)}"
         )
-    native = native_for(base, moments, residual, gradient, coefficients, next_coefficients)
+    native = native_for(base, moments, gradient, moves, weights, *(() if blend is None else (blend,)))
     with torch.no_grad():
         if native is None:
-            return twin.learn(
-                base, moments, residual, gradient, coefficients, next_coefficients, step, options
-            )
-        if not (base.is_contiguous() and moments.is_contiguous() and residual.is_contiguous()):
-            raise ValueError("base, moments and residual are updated in place and must be contiguous")
-        out = torch.empty_like(base)
+            return twin.learn(base, moments, gradient, blend, moves, weights, step, options)
+        if not (base.is_contiguous() and moments.is_contiguous() and moves.is_contiguous()):
+            raise ValueError("base, moments and moves are updated in place and must be contiguous")
+        out = base if blend is None else torch.empty_like(base)
         native.learn(
-            base, moments, residual, gradient, torch.tensor([options.rates, options.eps]), coefficients,
-            next_coefficients, *options.betas, options.residual_rate, step, out,
+            base, moments, gradient, torch.tensor([options.rates, options.eps]), blend, moves, weights,
+            *options.betas, options.residual_rate, step, out,
         )  # fmt: skip
-        return out
+        return None if blend is None else out
+
+
+def settle(residual: Tensor, coefficients: Tensor, moves: Tensor, following: Tensor) -> Tensor:
+    """Residuals after the moves of several steps, in place, and what they add in the frames to come.
+
+    Args:
+        residual: [K, 7, N], becomes residual_k - sum_j coefficients_jk moves_j.
+        coefficients: [J, K] of the steps' frames. moves: [J, 7, N], see ``learn``. J and M are at most ``TOGETHER``.
+        following: [M, K] coefficients of the frames to come.
+
+    Returns:
+        [M, 7, N] sum_k following_mk residual_k. Raises ValueError for shapes that do not fit.
+    """
+    bases, count = residual.shape[0], residual.shape[-1]
+    shaped("residual", residual, bases, BLENDED, count)
+    coefficients = shaped("coefficients", coefficients, None, bases)
+    moves = shaped("moves", moves, len(coefficients), BLENDED, count)
+    following = shaped("following", following, None, bases)
+    if max(len(coefficients), len(following)) > TOGETHER:
+        raise ValueError(f"at most {TOGETHER} steps are settled together")
+    native = native_for(residual, coefficients, moves, following)
+    with torch.no_grad():
+        if native is None:
+            return twin.settle(residual, coefficients, moves, following)
+        if not residual.is_contiguous():
+            raise ValueError("residual is updated in place and must be contiguous")
+        blends = torch.empty(len(following), BLENDED, count)
+        native.settle(residual, coefficients, moves, following, blends)
+        return blends

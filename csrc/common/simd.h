@@ -111,6 +111,19 @@ inline Vec exponential(Vec x) {
     return value * (Vec)power;
 }
 
+// log2 x within 2e-7 for positive x that are no denormals; anything, but no exception, for others.
+inline Vec logarithm2(Vec x) {
+    // x = m 2^n with m between the roots of 1/2 and 2, and log m by its series in s = (m - 1) / (m + 1).
+    const VecInt bits = (VecInt)x - 0x3f3504f3, n = bits >> 23;
+    const Vec m = (Vec)((bits & 0x7fffff) + 0x3f3504f3);
+    const Vec s = (m - splat(1.f)) / (m + splat(1.f)), t = s * s;
+    Vec p = splat(0.41219858f);  // 2 / (7 ln 2), and so on
+    p = p * t + splat(0.57707802f);
+    p = p * t + splat(0.96179669f);
+    p = p * t + splat(2.88539008f);
+    return p * s + __builtin_convertvector(n, Vec);
+}
+
 // Working memory of one thread, on a cache line. Plain allocation rather than a std container: code of a standard
 // template compiled here for AVX-512 might be linked into callers on machines without it.
 template <class T>

@@ -5,6 +5,7 @@
 
 #include "common/threads.h"
 #include "splat/projection.h"
+#include "splat/records.h"
 #include "splat/splat.h"
 #include "splat/tile.h"
 #include "splat/workspace.h"
@@ -33,74 +34,75 @@ inline Vec last_tile(Vec high, float size, int tiles) {
     return __builtin_convertvector(__builtin_convertvector(bounded, VecInt), Vec);
 }
 
-// Projects scene splats [begin, end): visible ones to records[begin...], their numbers of rows, and keys of depth and
-// place.
-int64_t project(const SplatScene& scene, const SplatFrame& frame, Range range, SplatRecord* records, uint16_t* rows,
-                uint64_t* keys) {
-    constexpr int kFields = sizeof(SplatRecord) / sizeof(float);
+// Projects scene splats [begin, end): their records, flags and numbers of rows, and of visible ones keys of depth and
+// place. Returns how many these are.
+template <class Source>
+int64_t project(const SplatScene& scene, const SplatFrame& frame, Range range, uint16_t* rows, uint64_t* keys) {
     const Camera camera(scene);
     const Vec width = splat(static_cast<float>(scene.width)), infinite = splat(std::numeric_limits<float>::infinity());
-    int64_t place = range.begin;
+    int64_t found = 0;
     for (int64_t at = range.begin; at < range.end; at += kLanes) {
-        const int used = static_cast<int>(std::min<int64_t>(kLanes, range.end - at));
-        int32_t which[kLanes];
-        for (int i = 0; i < kLanes; ++i) which[i] = static_cast<int32_t>(at + std::min(i, used - 1));
-        const Projection p(scene, camera, which);
-        const Vec opacity = gather_part(scene.opacity, 1, 0, which);
-        const Vec scale = splat(-0.5f * kLog2E) * p.inverse_area;
+        const Source source(scene, at);
+        const Projection p(source.value, camera);
+        const Vec opacity = source.value.opacity, scale = splat(-0.5f * kLog2E) * p.inverse_area;
         // In the order of SplatRecord.
-        alignas(64) Vec field[kFields];
+        Vec field[kRecordFields] = {};
         field[0] = camera.fx * p.u + camera.cx, field[1] = camera.fy * p.v + camera.cy;
         field[2] = scale * p.yy, field[3] = splat(-2.f) * scale * p.xy, field[4] = scale * p.xx;
-        for (int i = 0; i < kLanes; ++i) field[5][i] = std::log2(std::min(opacity[i], kLargestOpacity));
-        for (int c = 0; c < 3; ++c) field[6 + c] = gather_part(scene.color, 3, c, which);
+        field[5] = logarithm2(smaller(opacity, splat(kLargestOpacity)));
+        for (int c = 0; c < 3; ++c) field[6 + c] = source.value.color[c];
         field[9] = splat(0.25f * kLog2E * kLog2E) * p.inverse_area;
         const Vec budget = larger((field[5] - splat(kLeastLevel)) * splat(2.f / kLog2E), Vec{});
         field[10] = root(larger(p.xx * budget, Vec{})) * splat(1.0001f) + splat(1e-4f);
         field[11] = root(larger(p.yy * budget, Vec{})) * splat(1.0001f) + splat(1e-4f);
         const Vec begin = first_tile(field[1] - field[11], kTileHeight, frame.down);
         const Vec end = last_tile(field[1] + field[11], kTileHeight, frame.down);
-        field[13] = (Vec)__builtin_convertvector(begin, VecInt), field[14] = (Vec)__builtin_convertvector(end, VecInt);
-        field[15] = Vec{};
+        const VecInt row_begin = __builtin_convertvector(begin, VecInt), row_end = __builtin_convertvector(end, VecInt);
+        field[12] = (Vec)row_begin, field[13] = (Vec)row_end;
         const Vec all = field[0] + field[1] + field[2] + field[3] + field[4] + field[9] + p.z;
         const VecInt seen = (p.z > splat(kNear)) & (opacity >= splat(kLeastAlpha)) & (p.xx > Vec{}) &
                             (field[9] > Vec{}) & (all < infinite) & (all > -infinite) & (begin < end) &
                             (field[0] + field[10] > Vec{}) & (field[0] - field[10] < width);
-        for (int i = 0; i < used; ++i) {
-            if (!seen[i]) continue;
-            float record[kFields];
-            for (int f = 0; f < kFields; ++f) record[f] = field[f][i];
-            std::memcpy(records + place, record, sizeof record);
-            records[place].index = static_cast<int32_t>(at + i);
-            rows[place] = static_cast<uint16_t>(records[place].row_end - records[place].row_begin);
-            uint32_t depth;
-            const float z = p.z[i];
-            std::memcpy(&depth, &z, sizeof depth);  // of positive floats the bits sort like the values
-            keys[place] = static_cast<uint64_t>(depth) << 32 | static_cast<uint64_t>(place);
-            ++place;
+        const VecInt depth = (VecInt)p.z, height = row_end - row_begin;
+        for (int i = 0; i < source.lanes.used; ++i) {
+            const int64_t place = at + i;
+            frame.seen[place] = seen[i];
+            rows[place] = static_cast<uint16_t>(height[i]);
+            // of positive floats the bits sort like the values
+            keys[found] = static_cast<uint64_t>(static_cast<uint32_t>(depth[i])) << 32 | static_cast<uint64_t>(place);
+            found += seen[i] & 1;
         }
+        store_records(field, source.lanes.used, frame.splats + at);
     }
-    return place - range.begin;
+    return found;
 }
 
 // Stable sort by the upper 32 bits, least significant digit first; returns which of both arrays holds the result.
 uint64_t* sort_by_depth(uint64_t* keys, uint64_t* other, int64_t count) {
-    constexpr int kDigits = 3, kBits = 11, kBuckets = 1 << kBits;
-    Scratch<uint32_t> histograms(kDigits * kBuckets);
-    std::fill(+histograms, histograms + kDigits * kBuckets, 0u);
-    for (int64_t i = 0; i < count; ++i)
-        for (int d = 0; d < kDigits; ++d) ++histograms[d * kBuckets + (keys[i] >> (32 + d * kBits) & (kBuckets - 1))];
-    for (int d = 0; d < kDigits && count > 0; ++d) {
-        uint32_t* places = histograms + d * kBuckets;
-        const int shift = 32 + d * kBits;
-        if (places[keys[0] >> shift & (kBuckets - 1)] == count) continue;  // all share this digit
+    constexpr int kMostBits = 12;
+    uint32_t least = ~0u, most = 0;
+    for (int64_t i = 0; i < count; ++i) {
+        const auto key = static_cast<uint32_t>(keys[i] >> 32);
+        least = std::min(least, key), most = std::max(most, key);
+    }
+    if (count == 0 || least == most) return keys;
+    // Only the bits that tell these splats apart are sorted by: those of a head take two passes.
+    const int bits = 32 - __builtin_clz(most - least), digits = (bits + kMostBits - 1) / kMostBits;
+    const int width = (bits + digits - 1) / digits, buckets = 1 << width;
+    Scratch<uint32_t> places(buckets);
+    for (int d = 0; d < digits; ++d) {
+        const auto digit = [&](uint64_t key) {
+            return (static_cast<uint32_t>(key >> 32) - least) >> (d * width) & static_cast<uint32_t>(buckets - 1);
+        };
+        std::fill(+places, places + buckets, 0u);
+        for (int64_t i = 0; i < count; ++i) ++places[digit(keys[i])];
         uint32_t sum = 0;
-        for (int b = 0; b < kBuckets; ++b) {
+        for (int b = 0; b < buckets; ++b) {
             const uint32_t here = places[b];
             places[b] = sum;
             sum += here;
         }
-        for (int64_t i = 0; i < count; ++i) other[places[keys[i] >> shift & (kBuckets - 1)]++] = keys[i];
+        for (int64_t i = 0; i < count; ++i) other[places[digit(keys[i])]++] = keys[i];
         std::swap(keys, other);
     }
     return keys;
@@ -149,14 +151,20 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
     frame.across = (scene.width + kTileWidth - 1) / kTileWidth;
     frame.down = (scene.height + kTileHeight - 1) / kTileHeight;
     const int64_t tiles = static_cast<int64_t>(frame.across) * frame.down;
-    auto* records = room<SplatRecord>(frame.records, scene.count);
-    frame.splats = room<SplatRecord>(frame.sorted, scene.count);
+    frame.splats = room<SplatRecord>(frame.records, scene.count + kLanes);
+    frame.seen = room<int32_t>(frame.flags, scene.count);
     auto* keys = room<uint64_t>(frame.keys, 2 * scene.count);
     auto* rows = room<uint16_t>(frame.rows, scene.count);
     Scratch<int64_t> found(threads + 1);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; ++t)
-        found[t] = project(scene, frame, part_of(scene.count, t, threads, kLanes), records, rows, keys);
+    for (int t = 0; t < threads; ++t) {
+        const Range mine = part_of(scene.count, t, threads, kLanes);
+        // one place more is written than found
+        Scratch<uint64_t> own(mine.end - mine.begin + 1);
+        found[t] = scene.mean != nullptr ? project<FreeSplats>(scene, frame, mine, rows, own)
+                                         : project<CarriedSplats>(scene, frame, mine, rows, own);
+        std::copy(+own, own + found[t], keys + mine.begin);
+    }
     frame.visible = 0;
     for (int t = 0; t < threads; ++t) {
         const int64_t begin = part_of(scene.count, t, threads, kLanes).begin;
@@ -185,9 +193,9 @@ void splat_arrange(const SplatScene& scene, SplatFrame& frame) {
     for (int t = 0; t < threads; ++t) {
         const Range part = part_of(frame.visible, t, threads);
         for (int64_t i = part.begin; i < part.end; ++i) {
-            __builtin_prefetch(records + static_cast<uint32_t>(order[std::min(i + 8, frame.visible - 1)]));
-            const SplatRecord& s = frame.splats[i] = records[static_cast<uint32_t>(order[i])];
-            find_spans(s, static_cast<uint32_t>(i), frame.across, spans + starts[i]);
+            __builtin_prefetch(frame.splats + static_cast<uint32_t>(order[std::min(i + 8, frame.visible - 1)]));
+            const auto which = static_cast<uint32_t>(order[i]);
+            find_spans(frame.splats[which], which, frame.across, spans + starts[i]);
         }
         uint32_t* own = counts + t * pitch;
         std::fill(own, own + pitch, 0u);

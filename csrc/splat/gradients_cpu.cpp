@@ -78,7 +78,7 @@ void backward_tile(const SplatRecord* splats, const uint32_t* list, int64_t coun
         __builtin_prefetch(splats + ahead);
         __builtin_prefetch(sums + static_cast<int64_t>(ahead) * kPitch, 1);
         const TileLevels levels(s, x, y);
-        Vec part[kSums] = {};
+        Vec part[kSums] = {}, h[kBlocksAcross][kBlocksDown];
         bool touched = false;
 #pragma GCC unroll 8
         for (int k = 0; k < kBlocks; ++k) {
@@ -97,14 +97,24 @@ void backward_tile(const SplatRecord* splats, const uint32_t* list, int64_t coun
             const Vec contribution = weight * value;
             t.rest[k] -= contribution;
             passing[k] -= weight;
-            const Vec h = contribution - alpha * t.rest[k] * inverse(splat(1.f) - alpha);
-            const Vec hx = h * levels.x[i], hy = h * levels.y[j];
-            part[kH] += h;
-            part[kHx] += hx;
-            part[kHy] += hy;
-            part[kHxx] += hx * levels.x[i];
-            part[kHxy] += hx * levels.y[j];
-            part[kHyy] += hy * levels.y[j];
+            h[i][j] = contribution - alpha * t.rest[k] * inverse(splat(1.f) - alpha);
+        }
+        // Moments of h: columns and rows of blocks share their places.
+#pragma GCC unroll 4
+        for (int i = 0; i < kBlocksAcross; ++i) {
+            Vec column{}, mixed{};
+#pragma GCC unroll 4
+            for (int j = 0; j < kBlocksDown; ++j) column += h[i][j], mixed += h[i][j] * levels.y[j];
+            const Vec hx = column * levels.x[i];
+            part[kH] += column, part[kHx] += hx, part[kHxx] += hx * levels.x[i];
+            part[kHy] += mixed, part[kHxy] += mixed * levels.x[i];
+        }
+#pragma GCC unroll 4
+        for (int j = 0; j < kBlocksDown; ++j) {
+            Vec row{};
+#pragma GCC unroll 4
+            for (int i = 0; i < kBlocksAcross; ++i) row += h[i][j];
+            part[kHyy] += row * levels.y[j] * levels.y[j];
         }
         if (touched) add_sums(part, sums + static_cast<int64_t>(list[n]) * kPitch);
         if (n % 16 == 15) {
@@ -115,27 +125,41 @@ void backward_tile(const SplatRecord* splats, const uint32_t* list, int64_t coun
     }
 }
 
-inline void scatter_part(float* array, int parts, int part, const int32_t* which, int used, Vec v) {
-    for (int i = 0; i < used; ++i) array[static_cast<int64_t>(which[i]) * parts + part] = v[i];
+// What all threads summed up for splats [at, at + kLanes) that there are.
+inline void gather_sums(const float* sums, int64_t length, int threads, const Lanes& lanes, Vec* g) {
+    alignas(64) float line[kLanes][kPitch];
+    for (int i = 0; i < kLanes; ++i) {
+        const float* from = sums + lanes.index(i) * kPitch;
+        for (int k = 0; k < kPitch; k += kLanes) {
+            Vec total = load(from + k);
+            for (int t = 1; t < threads; ++t) total += load(from + t * length + k);
+            store(line[i] + k, total);
+        }
+    }
+    for (int k = 0; k < kSums; ++k)
+        for (int i = 0; i < kLanes; ++i) g[k][i] = line[i][kPlace[k]];
 }
 
-struct Outputs {
-    float *mean, *covariance, *color, *opacity;
+// Sums over splats of what pulls at a body.
+struct Wrench {
+    Vec sum[6] = {};
+
+    void add(Vec share, const Vec* mean, const Vec* g) {
+        for (int a = 0; a < 3; ++a) {
+            const int b = (a + 1) % 3, c = (a + 2) % 3;
+            sum[a] += share * g[a];
+            sum[3 + a] += share * (mean[b] * g[c] - mean[c] * g[b]);
+        }
+    }
 };
 
-// From the sums of visible splats [at, at + used) to the scene's gradients.
-void backward_projection(const SplatScene& scene, const Camera& camera, const SplatFrame& frame, int64_t at, int used,
-                         const float* sums, const Outputs& out) {
-    int32_t which[kLanes];
-    for (int i = 0; i < kLanes; ++i) which[i] = frame.splats[at + std::min(i, used - 1)].index;
-    const Projection p(scene, camera, which);
-    Vec g[kSums];
-    for (int k = 0; k < kSums; ++k)
-        for (int i = 0; i < kLanes; ++i) g[k][i] = sums[(at + std::min(i, used - 1)) * kPitch + kPlace[k]];
-    const Vec opacity = gather_part(scene.opacity, 1, 0, which), half = splat(0.5f), two = splat(2.f);
-    const Vec largest = splat(kLargestOpacity);
-    scatter_part(out.opacity, 1, 0, which, used, select(opacity <= largest, g[kH] / opacity, Vec{}));
-    for (int c = 0; c < 3; ++c) scatter_part(out.color, 3, c, which, used, g[kRed + c]);
+// From the sums `g` over pixels to the gradients of splats in space.
+inline Carried backward_projection(const Carried& splats, const Camera& camera, const Vec* g) {
+    const Projection p(splats, camera);
+    Carried out;
+    const Vec half = splat(0.5f), two = splat(2.f);
+    out.opacity = select(splats.opacity <= splat(kLargestOpacity), g[kH] / splats.opacity, Vec{});
+    for (int c = 0; c < 3; ++c) out.color[c] = g[kRed + c];
     // log alpha = log opacity - (a x^2 + 2 b x y + c y^2) / 2 with (a, b, c) the inverse image covariance.
     const Vec a = p.yy * p.inverse_area, b = -p.xy * p.inverse_area, c = p.xx * p.inverse_area;
     const Vec to_u = camera.fx * (a * g[kHx] + b * g[kHy]), to_v = camera.fy * (b * g[kHx] + c * g[kHy]);
@@ -145,12 +169,12 @@ void backward_projection(const SplatScene& scene, const Camera& camera, const Sp
     const Vec to_xx = half * (mx * a + my * b), to_xy = mx * b + my * c, to_yy = half * (nx * b + ny * c);
     const Vec ax = p.ax, ay = p.ay, bx = p.bx, by = p.by;
     const Vec* s = p.s;
-    scatter_part(out.covariance, 6, 0, which, used, ax * ax * to_xx);
-    scatter_part(out.covariance, 6, 1, which, used, ax * ay * to_xy);
-    scatter_part(out.covariance, 6, 2, which, used, two * ax * bx * to_xx + ax * by * to_xy);
-    scatter_part(out.covariance, 6, 3, which, used, ay * ay * to_yy);
-    scatter_part(out.covariance, 6, 4, which, used, two * ay * by * to_yy + ay * bx * to_xy);
-    scatter_part(out.covariance, 6, 5, which, used, bx * bx * to_xx + bx * by * to_xy + by * by * to_yy);
+    out.covariance[0] = ax * ax * to_xx;
+    out.covariance[1] = ax * ay * to_xy;
+    out.covariance[2] = two * ax * bx * to_xx + ax * by * to_xy;
+    out.covariance[3] = ay * ay * to_yy;
+    out.covariance[4] = two * ay * by * to_yy + ay * bx * to_xy;
+    out.covariance[5] = bx * bx * to_xx + bx * by * to_xy + by * by * to_yy;
     const Vec to_ax = two * to_xx * (ax * s[0] + bx * s[2]) + to_xy * (ay * s[1] + by * s[2]);
     const Vec to_bx = two * to_xx * (ax * s[2] + bx * s[5]) + to_xy * (ay * s[4] + by * s[5]);
     const Vec to_ay = two * to_yy * (ay * s[3] + by * s[4]) + to_xy * (ax * s[1] + bx * s[4]);
@@ -160,21 +184,47 @@ void backward_projection(const SplatScene& scene, const Camera& camera, const Sp
     const Vec free_v = select(p.slope_v == p.v, -ay * to_by, Vec{});
     const Vec all_u = to_u + free_u, all_v = to_v + free_v;
     const Vec whole_ax = to_ax - p.slope_u * to_bx, whole_ay = to_ay - p.slope_v * to_by;
-    scatter_part(out.mean, 3, 0, which, used, all_u * p.inverse_z);
-    scatter_part(out.mean, 3, 1, which, used, all_v * p.inverse_z);
-    scatter_part(out.mean, 3, 2, which, used,
-                 -(all_u * p.u + all_v * p.v + whole_ax * ax + whole_ay * ay) * p.inverse_z);
+    out.mean[0] = all_u * p.inverse_z;
+    out.mean[1] = all_v * p.inverse_z;
+    out.mean[2] = -(all_u * p.u + all_v * p.v + whole_ax * ax + whole_ay * ay) * p.inverse_z;
+    return out;
+}
+
+// Gradients of scene splats [begin, end) from the sums of all threads, and what pulls at each body.
+template <class Source>
+void finish(const SplatScene& scene, const SplatFrame& frame, Range range, const float* sums, int64_t length,
+            int threads, const SplatGradients& out, const SplatBodies& bodies, Wrench* wrench) {
+    const Camera camera(scene);
+    for (int64_t at = range.begin; at < range.end; at += kLanes) {
+        const Source source(scene, at);
+        Vec g[kSums];
+        gather_sums(sums, length, threads, source.lanes, g);
+        Carried gradient = backward_projection(source.value, camera, g);
+        // what is not seen has no finite projection
+        const VecInt seen = fetch(frame.seen, source.lanes);
+        for (Vec& v : gradient.mean) v = select(seen, v, Vec{});
+        for (Vec& v : gradient.covariance) v = select(seen, v, Vec{});
+        for (Vec& v : gradient.color) v = select(seen, v, Vec{});
+        gradient.opacity = select(seen, gradient.opacity, Vec{});
+        source.put(scene, gradient, out);
+        Vec mean[3];
+        for (int i = 0; i < 3; ++i) mean[i] = select(seen, source.value.mean[i], Vec{});
+        for (int64_t b = 0; b < bodies.count; ++b) {
+            Vec share = fetch(bodies.share + b * scene.count, source.lanes);
+            for (int i = source.lanes.used; i < kLanes; ++i) share[i] = 0.f;
+            wrench[b].add(share, mean, gradient.mean);
+        }
+    }
 }
 
 }  // namespace
 
 void splat_backward(const SplatScene& scene, SplatFrame& frame, const float* image, const float* grad_image,
-                    float* grad_mean, float* grad_covariance, float* grad_color, float* grad_opacity) {
+                    const SplatGradients& gradients, const SplatBodies& bodies) {
     const int threads = thread_count();
-    const Outputs out{grad_mean, grad_covariance, grad_color, grad_opacity};
-    const int64_t length = frame.visible * kPitch;
+    const int64_t length = scene.count * kPitch;
     float* sums = room<float>(frame.gradients, threads * length);
-    const Camera camera(scene);
+    auto* wrenches = room<Wrench>(frame.wrenches, threads * bodies.count);
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static, 1)
@@ -192,25 +242,22 @@ void splat_backward(const SplatScene& scene, SplatFrame& frame, const float* ima
                                   row * kTileHeight, pixels, own);
                 }
         }
-#pragma omp for schedule(static)
+#pragma omp for schedule(static, 1)
         for (int t = 0; t < threads; ++t) {
-            const Range mine = part_of(scene.count, t, threads);
-            std::fill(grad_mean + mine.begin * 3, grad_mean + mine.end * 3, 0.f);
-            std::fill(grad_covariance + mine.begin * 6, grad_covariance + mine.end * 6, 0.f);
-            std::fill(grad_color + mine.begin * 3, grad_color + mine.end * 3, 0.f);
-            std::fill(grad_opacity + mine.begin, grad_opacity + mine.end, 0.f);
-        }
-#pragma omp for schedule(static)
-        for (int t = 0; t < threads; ++t) {
-            const Range mine = part_of(frame.visible, t, threads, kLanes);
-            for (int other = 1; other < threads; ++other)
-                for (int64_t i = mine.begin * kPitch; i < mine.end * kPitch; i += kLanes)
-                    store(sums + i, load(sums + i) + load(sums + other * length + i));
-            for (int64_t at = mine.begin; at < mine.end; at += kLanes)
-                backward_projection(scene, camera, frame, at,
-                                    static_cast<int>(std::min<int64_t>(kLanes, mine.end - at)), sums, out);
+            Wrench* own = wrenches + t * bodies.count;
+            std::fill(own, own + bodies.count, Wrench());
+            const Range mine = part_of(scene.count, t, threads, kLanes);
+            if (scene.mean != nullptr)
+                finish<FreeSplats>(scene, frame, mine, sums, length, threads, gradients, bodies, own);
+            else finish<CarriedSplats>(scene, frame, mine, sums, length, threads, gradients, bodies, own);
         }
     }
+    for (int64_t b = 0; b < bodies.count; ++b)
+        for (int i = 0; i < 6; ++i) {
+            float total = 0.f;
+            for (int t = 0; t < threads; ++t) total += sum(wrenches[t * bodies.count + b].sum[i]);
+            bodies.wrench[6 * b + i] = total;
+        }
 }
 
 }  // namespace avatarkit::AK_ISA

@@ -1,17 +1,9 @@
 // EWA projection of a vector of splats, forward and backward. Include only in *_cpu.cpp.
 #pragma once
 
-#include "common/simd.h"
-#include "splat/splat.h"
+#include "splat/sources.h"
 
 namespace avatarkit::AK_ISA {
-
-// Component `part` of `parts` of the splats `which`, of an array of structures.
-inline Vec gather_part(const float* array, int parts, int part, const int32_t* which) {
-    Vec v;
-    for (int i = 0; i < kLanes; ++i) v[i] = array[static_cast<int64_t>(which[i]) * parts + part];
-    return v;
-}
 
 struct Camera {
     Vec fx, fy, cx, cy, dilation;
@@ -30,14 +22,11 @@ struct Camera {
 struct Projection {
     Vec x, y, z, inverse_z, u, v, slope_u, slope_v;
     Vec ax, ay, bx, by;
-    Vec s[6];                          // covariance in space
-    Vec xx, xy, yy, inverse_area;      // covariance in the image, 1 / determinant
+    const Vec* s;                  // covariance in space
+    Vec xx, xy, yy, inverse_area;  // covariance in the image, 1 / determinant
 
-    Projection(const SplatScene& scene, const Camera& c, const int32_t* which) {
-        x = gather_part(scene.mean, 3, 0, which);
-        y = gather_part(scene.mean, 3, 1, which);
-        z = gather_part(scene.mean, 3, 2, which);
-        for (int i = 0; i < 6; ++i) s[i] = gather_part(scene.covariance, 6, i, which);
+    Projection(const Carried& splats, const Camera& c)
+        : x(splats.mean[0]), y(splats.mean[1]), z(splats.mean[2]), s(splats.covariance) {
         inverse_z = splat(1.f) / z;
         u = x * inverse_z, v = y * inverse_z;
         slope_u = smaller(larger(u, c.least_u), c.most_u);

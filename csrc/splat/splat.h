@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "common/isa.h"
+#include "anchors/anchors.h"
 
 namespace avatarkit {
 
@@ -12,7 +12,8 @@ namespace avatarkit {
 // than kNear, or of an opacity below kLeastAlpha; contributions of alpha below kLeastAlpha; what lies behind a
 // transmittance below kLeastTransmittance. Opacities above kLargestOpacity count as that.
 struct SplatScene {
-    const float *mean, *covariance, *color, *opacity;  // [N][3], [N][6] (xx xy xz yy yz zz), [N][3], [N]
+    const float *mean, *covariance, *color, *opacity;  // [N][3], [N][6] (xx xy xz yy yz zz), [N][3], [N]; or null,
+    Rigged rigged;                                     // and these instead, whose colors are kept within [0, 1]
     int64_t count;
     float fx, fy, cx, cy;
     int height, width;
@@ -28,11 +29,24 @@ struct alignas(64) SplatRecord {
     float aa, ab, bb;  // -log2(e) / 2 times the inverse covariance (ab: twice the mixed entry)
     float level;       // log2 of the opacity
     float red, green, blue;
-    float area;             // aa bb - ab^2 / 4
-    float reach_x, reach_y;  // pixels: half sizes of the ellipse of alpha = kLeastAlpha
-    int32_t index;          // in the scene
+    float area;                  // aa bb - ab^2 / 4
+    float reach_x, reach_y;      // pixels: half sizes of the ellipse of alpha = kLeastAlpha
     int32_t row_begin, row_end;  // rows of tiles
-    int32_t unused;              // fills the line
+    int32_t unused[2];           // fill the line
+};
+
+// Of all N splats, shaped like their values: `gaussians` [14][N] of rigged ones, else the others.
+struct SplatGradients {
+    float *mean, *covariance, *color, *opacity;
+    float* gaussians;
+};
+
+// Bodies that splats belong to in part, and what pulls at these: `wrench` [S][6] is, of each body, the sum over splats of
+// share [S][N] times (g, mean x g), g being the gradient by the mean. None where `count` is 0.
+struct SplatBodies {
+    const float* share;
+    int64_t count;
+    float* wrench;
 };
 
 // Memory of one kind, kept from frame to frame.
@@ -45,14 +59,15 @@ struct SplatBuffer {
     ~SplatBuffer() { std::free(data); }
 };
 
-// A scene arranged for an image: visible splats nearest first, and which of them each tile shows.
+// A scene arranged for an image: which splats each tile shows, nearest first.
 struct SplatFrame {
     int64_t visible = 0;
     int across = 0, down = 0;         // tiles
-    SplatRecord* splats = nullptr;    // [visible]
+    SplatRecord* splats = nullptr;    // [N] in the scene's order, those that are seen
+    int32_t* seen = nullptr;          // [N]: all bits, or none
     uint32_t* tiles = nullptr;        // [down * across + 1]: where the lists in `entries` begin, and the end
-    uint32_t* entries = nullptr;      // positions in `splats`, rising within a tile
-    SplatBuffer records, sorted, keys, rows, starts, spans, counts, lists, gradients;
+    uint32_t* entries = nullptr;      // of the scene, nearer ones first
+    SplatBuffer records, flags, keys, rows, starts, spans, counts, lists, gradients, wrenches;
 };
 
 // What `splat_compose` lays the splats over: bytes, or floats in [0, 1]; the other is null. [H][W][3].
@@ -78,11 +93,10 @@ AK_DECLARE(void splat_image(const SplatScene& scene, const SplatFrame& frame, fl
 // pixels [H][W][3]: the same over a background, rounded.
 AK_DECLARE(void splat_compose(const SplatScene& scene, const SplatFrame& frame, const SplatBackground& background,
                               uint8_t* pixels))
-// Gradients of all N splats from `image` and its gradient [H][W][4], overwritten, shaped like their values. Every
-// thread sums up its rows of tiles; the sums are added in the order of the threads.
+// Gradients of all N splats from `image` and its gradient [H][W][4], overwritten. Every thread sums up its rows of tiles;
+// the sums are added in the order of the threads.
 AK_DECLARE(void splat_backward(const SplatScene& scene, SplatFrame& frame, const float* image,
-                               const float* grad_image, float* grad_mean, float* grad_covariance, float* grad_color,
-                               float* grad_opacity))
+                               const float* grad_image, const SplatGradients& gradients, const SplatBodies& bodies))
 // out [C][N] = base [C][N], plus sum_k coefficients_k residual_k in the first R channels.
 AK_DECLARE(void splat_blend(const float* base, int64_t channels, const SplatResiduals& residuals,
                             const float* coefficients, float* out))

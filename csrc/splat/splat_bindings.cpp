@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "anchors/rigged_arrays.h"
 #include "common/arrays.h"
 #include "splat/splat.h"
 
@@ -12,11 +13,25 @@ namespace {
 
 using namespace avatarkit;
 
-SplatScene scene_of(const Floats& mean, const Floats& covariance, const Floats& color, const Floats& opacity,
-                    const nb::tuple& camera, int height, int width, double dilation) {
+// Pixel size and pinhole (fx, fy, cx, cy) of a scene without splats.
+SplatScene seen_by(const nb::tuple& camera, size_t height, size_t width, double dilation) {
     const auto of = [&](int i) { return nb::cast<float>(camera[i]); };
-    return {mean.data(), covariance.data(), color.data(), opacity.data(), static_cast<int64_t>(mean.shape(0)),
-            of(0), of(1), of(2), of(3), height, width, static_cast<float>(dilation)};
+    return {nullptr, nullptr, nullptr, nullptr, {}, 0, of(0), of(1), of(2), of(3), static_cast<int>(height),
+            static_cast<int>(width), static_cast<float>(dilation)};
+}
+
+SplatScene scene_of(const Floats& mean, const Floats& covariance, const Floats& color, const Floats& opacity,
+                    const nb::tuple& camera, size_t height, size_t width, double dilation) {
+    SplatScene scene = seen_by(camera, height, width, dilation);
+    scene.mean = mean.data(), scene.covariance = covariance.data(), scene.color = color.data();
+    scene.opacity = opacity.data(), scene.count = static_cast<int64_t>(mean.shape(0));
+    return scene;
+}
+
+SplatScene scene_of(const Rigged& rigged, const nb::tuple& camera, size_t height, size_t width, double dilation) {
+    SplatScene scene = seen_by(camera, height, width, dilation);
+    scene.rigged = rigged, scene.count = rigged.count;
+    return scene;
 }
 
 // A frame out of those that are free, which goes back to them with its owner.
@@ -77,8 +92,8 @@ void bind_splat(nanobind::module_& m) {
         .def_prop_ro("entries", &FrameLease::entries, "Splats summed over tiles.");
     m.def("splat_image", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
                             nb::tuple camera, double dilation, Floats image) {
-        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, static_cast<int>(image.shape(0)),
-                                          static_cast<int>(image.shape(1)), dilation);
+        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, image.shape(0), image.shape(1),
+                                          dilation);
         nb::gil_scoped_release release;
         AK_CALL(splat_arrange, scene, *frame);
         AK_CALL(splat_image, scene, *frame, image.data());
@@ -86,8 +101,8 @@ void bind_splat(nanobind::module_& m) {
     m.def("splat_compose", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
                               nb::tuple camera, double dilation, std::optional<Floats> floats,
                               std::optional<Bytes> bytes, Bytes pixels) {
-        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, static_cast<int>(pixels.shape(0)),
-                                          static_cast<int>(pixels.shape(1)), dilation);
+        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, pixels.shape(0), pixels.shape(1),
+                                          dilation);
         const SplatBackground background{floats ? floats->data() : nullptr, bytes ? bytes->data() : nullptr};
         nb::gil_scoped_release release;
         AK_CALL(splat_arrange, scene, *frame);
@@ -97,11 +112,39 @@ void bind_splat(nanobind::module_& m) {
     m.def("splat_backward", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
                                nb::tuple camera, double dilation, Floats image, Floats grad_image, Floats grad_mean,
                                Floats grad_covariance, Floats grad_color, Floats grad_opacity) {
-        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, static_cast<int>(image.shape(0)),
-                                          static_cast<int>(image.shape(1)), dilation);
+        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, image.shape(0), image.shape(1),
+                                          dilation);
         nb::gil_scoped_release release;
-        AK_CALL(splat_backward, scene, *frame, image.data(), grad_image.data(), grad_mean.data(),
-                grad_covariance.data(), grad_color.data(), grad_opacity.data());
+        const SplatGradients gradients{grad_mean.data(), grad_covariance.data(), grad_color.data(),
+                                       grad_opacity.data(), nullptr};
+        AK_CALL(splat_backward, scene, *frame, image.data(), grad_image.data(), gradients, SplatBodies{});
+    });
+    // The same of rigged Gaussians (avatarkit/ops/figure.py).
+    m.def("figure_image", [](FrameLease& frame, Floats gaussians, Floats bones, Ints bone, Floats visibility,
+                             nb::tuple camera, double dilation, Floats image) {
+        const SplatScene scene = scene_of(rigged_of(gaussians, bones, bone, visibility), camera, image.shape(0),
+                                          image.shape(1), dilation);
+        nb::gil_scoped_release release;
+        AK_CALL(splat_arrange, scene, *frame);
+        AK_CALL(splat_image, scene, *frame, image.data());
+    });
+    m.def("figure_compose", [](FrameLease& frame, Floats gaussians, Floats bones, Ints bone, Floats visibility,
+                               nb::tuple camera, double dilation, Bytes background, Bytes pixels) {
+        const SplatScene scene = scene_of(rigged_of(gaussians, bones, bone, visibility), camera, pixels.shape(0),
+                                          pixels.shape(1), dilation);
+        nb::gil_scoped_release release;
+        AK_CALL(splat_arrange, scene, *frame);
+        AK_CALL(splat_compose, scene, *frame, SplatBackground{nullptr, background.data()}, pixels.data());
+    });
+    m.def("figure_backward", [](FrameLease& frame, Floats gaussians, Floats bones, Ints bone, Floats visibility,
+                                nb::tuple camera, double dilation, Floats image, Floats grad_image, Floats share,
+                                Floats gradient, Floats wrench) {
+        const SplatScene scene = scene_of(rigged_of(gaussians, bones, bone, visibility), camera, image.shape(0),
+                                          image.shape(1), dilation);
+        const SplatGradients gradients{nullptr, nullptr, nullptr, nullptr, gradient.data()};
+        const SplatBodies bodies{share.data(), static_cast<int64_t>(share.shape(0)), wrench.data()};
+        nb::gil_scoped_release release;
+        AK_CALL(splat_backward, scene, *frame, image.data(), grad_image.data(), gradients, bodies);
     });
     using Anything = nb::ndarray<nb::c_contig, nb::device::cpu>;
     m.def("splat_blend", [](Floats base, Anything residual, std::optional<Floats> scale, Floats coefficients,

@@ -97,7 +97,9 @@ def speed(threads: list[int]) -> None:
                     "step", "256", str(count), f"{cost:.2f}", "", judged(cost, STEP.get(count), False)
                 )
             header = _header(track)
-            avatar = GaussiansAvatar.quantized(header, trainer.puppet, trainer.base, trainer.residual, {})
+            trainer.learner.finish()
+            learned = trainer.learner
+            avatar = GaussiansAvatar.quantized(header, trainer.puppet, learned.base, learned.residual, {})
     drives = performed(performance("talk"), header)
     stage = Stage.of(avatar, {})
     for size in (256, 512):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avatarkit.ops.anchors import CHANNELS, LearnOptions, carry, deform, learn, reveal
+from avatarkit.ops.anchors import CHANNELS, LearnOptions, carry, deform, learn, reveal, settle
 from avatarkit.ops.native import module
 from avatarkit.ops.reference import anchors as twin
 
@@ -81,46 +81,62 @@ def test_positions_learn_along_their_gradient() -> None:
     gradient[:3, 0], gradient[:3, 1] = torch.tensor([3.0, 4.0, 0.001]), 1e-9
     base = torch.zeros(CHANNELS, 2)
     options = LearnOptions((0.1,) * CHANNELS, eps=(1e-4,) * CHANNELS)
-    learn(
-        base,
-        torch.zeros(2, CHANNELS, 2),
-        torch.zeros(0, 7, 2),
-        gradient,
-        torch.zeros(0),
-        torch.zeros(0),
-        1,
-        options,
-    )
+    moves = torch.zeros(1, 7, 2)
+    assert learn(base, torch.zeros(2, CHANNELS, 2), gradient, None, moves, torch.ones(1), 1, options) is None
     torch.testing.assert_close(base[:3, 0], torch.tensor([-0.06, -0.08, -0.00002]), rtol=1e-3, atol=1e-7)
     assert float(base[:3, 1].abs().max()) < 1e-5
+    torch.testing.assert_close(moves[0, :3, 0], -base[:3, 0], rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.parametrize(("count", "bases"), [(1, 1), (700, 9), (10, 0)])
-def test_learn_matches_its_twin(count: int, bases: int) -> None:
+@pytest.mark.parametrize("count", [1, 37, 700])
+def test_learn_matches_its_twin(count: int) -> None:
     random = torch.Generator().manual_seed(2)
     options = LearnOptions(tuple(0.01 * (1 + c) for c in range(CHANNELS)), 0.7)
     native = [torch.randn(CHANNELS, count, generator=random), torch.zeros(2, CHANNELS, count)]
-    native.append(0.1 * torch.randn(bases, 7, count, generator=random))
     exact = [t.double() for t in native]
+    moves = torch.zeros(3, 7, count)
+    same = moves.double()
     for step in (1, 2, 3):
         gradient = torch.randn(CHANNELS, count, generator=random)
-        now, following = torch.randn(2, bases, generator=random)
-        got = learn(*native, gradient, now, following, step, options)
-        want = twin.learn(*exact, gradient.double(), now.double(), following.double(), step, options)
+        blend, weights = torch.randn(7, count, generator=random), torch.randn(step, generator=random)
+        got = learn(*native, gradient, blend, moves[:step], weights, step, options)
+        want = twin.learn(
+            *exact, gradient.double(), blend.double(), same[:step], weights.double(), step, options
+        )
         torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
-    for a, b in zip(native, exact, strict=True):
+    for a, b in zip((*native, moves), (*exact, same), strict=True):
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4)
 
 
-def test_learn_blends_what_it_learned() -> None:
-    values, residual = gaussians(20)[0], torch.randn(4, 7, 20)
-    still = LearnOptions((0.0,) * CHANNELS)
-    coefficients = torch.tensor([0.5, 0, -1, 2])
-    zero = torch.zeros_like(values)
-    got = learn(values, torch.zeros(2, 14, 20), residual, zero, coefficients, coefficients, 1, still)
-    want = values.clone()
-    want[:7] += torch.einsum("k,kcn->cn", coefficients, residual)
-    torch.testing.assert_close(got, want)
+@pytest.mark.parametrize(("count", "bases"), [(1, 1), (47, 9), (1100, 3), (10, 0)])
+@pytest.mark.parametrize(("steps", "frames"), [(0, 8), (8, 8), (3, 0), (2, 5)])
+def test_settle_matches_its_twin(count: int, bases: int, steps: int, frames: int) -> None:
+    random = torch.Generator().manual_seed(5)
+    residual, moves = torch.randn(bases, 7, count, generator=random), torch.randn(steps, 7, count, generator=random)
+    now, next_ = torch.randn(steps, bases, generator=random), torch.randn(frames, bases, generator=random)
+    exact = residual.double()
+    got = settle(residual, now, moves, next_)
+    want = twin.settle(exact, now.double(), moves.double(), next_.double())
+    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(residual.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_moves_count_before_they_are_settled() -> None:
+    """What ``learn`` returns is the blend of residuals to which the moves were applied at once."""
+    random = torch.Generator().manual_seed(6)
+    base, residual = torch.randn(CHANNELS, 20, generator=random), torch.randn(4, 7, 20, generator=random)
+    frames = torch.randn(3, 4, generator=random)
+    moments, moves = torch.zeros(2, CHANNELS, 20), torch.zeros(2, 7, 20)
+    blends = settle(residual, frames[:0], moves[:0], frames)
+    options = LearnOptions((0.01,) * CHANNELS)
+    for step in (1, 2):
+        gradient = torch.randn(CHANNELS, 20, generator=random)
+        weights = frames[:step] @ frames[step]
+        got = learn(base, moments, gradient, blends[step], moves[:step], weights, step, options)
+    settle(residual, frames[:2], moves, frames[:0])
+    want = base.clone()
+    want[:7] += torch.einsum("k,kcn->cn", frames[2], residual)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [0, 1, 50, 333])

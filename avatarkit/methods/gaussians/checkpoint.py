@@ -13,8 +13,9 @@ from avatarkit.files.streams import atomic
 from avatarkit.methods import checkpoints
 from avatarkit.methods.gaussians.trainer import Trainer
 from avatarkit.methods.options import identity
+from avatarkit.ops.anchors import TOGETHER
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save(trainer: Trainer, clip_hash: str, path: Path) -> None:
@@ -40,6 +41,8 @@ def load(trainer: Trainer, clip_hash: str, path: Path) -> None:
         for name, value in _state(trainer).items():
             value.detach().copy_(tensors[name])
         trainer.step, trainer.seconds = int(facts["step"]), float(facts["seconds"])
+        done = trainer.step % TOGETHER
+        trainer.learner.resume(trainer.round_of(trainer.step - done), done)
     except (KeyError, RuntimeError, ValueError) as error:
         raise checkpoints.damaged(path) from error
 
@@ -47,9 +50,10 @@ def load(trainer: Trainer, clip_hash: str, path: Path) -> None:
 def _state(trainer: Trainer) -> dict[str, Tensor]:
     """What changes from step to step; the tensors share memory with the trainer."""
     return {
-        "base": trainer.base,
-        "moments": trainer.moments,
-        "residual": trainer.residual,
+        "base": trainer.learner.base,
+        "moments": trainer.learner.moments,
+        "residual": trainer.learner.residual,
+        "moves": trainer.learner.moves,
         "blended": trainer.blended,
         "corrections": torch.from_numpy(trainer.puppet.corrections),
         "correction_moments": torch.from_numpy(trainer.correction_moments),

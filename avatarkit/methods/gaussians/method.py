@@ -73,8 +73,8 @@ class Gaussians:
             avatar = GaussiansAvatar.quantized(
                 clip_header(Gaussians.name, seen, config, training, policy),
                 trainer.puppet,
-                trainer.base,
-                trainer.residual,
+                trainer.learner.base,
+                trainer.learner.residual,
                 pictures,
             )
             progress({"stage": "measuring", "step": 0, "steps": 1})
@@ -163,6 +163,7 @@ def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: 
                 )  # fmt: skip
     if config.preview:
         gauge.preview(trainer, poses(trainer, watched[:4]), watched[:4], Path(config.preview))
+    trainer.learner.finish()
 
 
 def metrics(trainer: Trainer, training: Quality, heldout: Quality, seconds: float) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def metrics(trainer: Trainer, training: Quality, heldout: Quality, seconds: floa
         "seconds": seconds,
         "ms_per_step": 1000 * trainer.seconds / max(trainer.step, 1),
         "samples_per_second": trainer.step / max(trainer.seconds, 1e-9),
-        "gaussians": int(trainer.base.shape[1]),
+        "gaussians": int(trainer.learner.base.shape[1]),
         "bases": len(trainer.puppet.drivers),
         "train_psnr_head": training.head,
         "train_psnr_frame": training.frame,

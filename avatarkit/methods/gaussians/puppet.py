@@ -14,7 +14,7 @@ from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import carry, reveal
-from avatarkit.ops.splat import splat, splat_u8
+from avatarkit.ops.figure import Exposure, Figure, Pinhole
 from avatarkit.rendering.camera import Camera
 
 Float = NDArray[np.float32]
@@ -120,32 +120,42 @@ class Puppet:
         """[M] Gaussians behind one of the contours; ``_hole`` [M] which"""
         self._hole = self.opening[self._behind.long()].int()
 
+    def figure(self, gaussians: Tensor, pose: Pose) -> Figure:
+        """Blended ``gaussians`` [14, N] in ``pose``."""
+        bones = self.bones(pose)
+        return Figure(gaussians, bones, self.bone, self.visibility(gaussians[:3], bones, pose))
+
     def draw(self, gaussians: Tensor, pose: Pose, camera: Camera) -> Tensor:
         """[H, W, 4] premultiplied picture of blended ``gaussians`` [14, N]."""
-        k = torch.from_numpy(np.asarray(camera.intrinsics, np.float32))
+        return self.exposed(gaussians, pose, camera).image
+
+    def exposed(self, gaussians: Tensor, pose: Pose, camera: Camera) -> Exposure:
+        """The same with what its gradients need."""
         size = camera.height, camera.width
-        return splat(*self.carried(gaussians, pose), k, size, self.dilation(camera))
+        return self.figure(gaussians, pose).exposed(_pinhole(camera), size, self.dilation(camera))
 
     def draw_over(
         self, gaussians: Tensor, pose: Pose, camera: Camera, behind: NDArray[np.uint8]
     ) -> NDArray[np.uint8]:
         """[H, W, 3] picture of blended ``gaussians`` [14, N] over ``behind`` [H, W, 3]."""
-        k = torch.from_numpy(np.asarray(camera.intrinsics, np.float32))
-        size = camera.height, camera.width
-        over = torch.from_numpy(behind)
-        return splat_u8(*self.carried(gaussians, pose), k, size, over, self.dilation(camera)).numpy()
+        figure = self.figure(gaussians, pose)
+        return figure.over(torch.from_numpy(behind), _pinhole(camera), self.dilation(camera)).numpy()
 
     def carried(self, gaussians: Tensor, pose: Pose) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mean, covariance, color and opacity in camera space; see ``ops.splat``."""
-        bones = self.bones(pose)
-        visibility = self.visibility(gaussians[:3].detach(), bones, pose)
-        mean, covariance, color, opacity = carry(gaussians, bones, self.bone, visibility)
+        figure = self.figure(gaussians, pose)
+        mean, covariance, color, opacity = carry(gaussians, figure.bones, self.bone, figure.visibility)
         # colors beyond the range could paint the background over, and would not survive another one
         return mean, covariance, color.clamp(0, 1), opacity
 
     def dilation(self, camera: Camera) -> float:
         """Square pixels by which splats are blurred, the same share of the picture at any resolution."""
         return DILATION * (float(camera.intrinsics[0, 0]) / self.focal) ** 2
+
+
+def _pinhole(camera: Camera) -> Pinhole:
+    k = camera.intrinsics
+    return float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2])
 
 
 def torso_model(torso: Float, confidence: Float, rest: Float, poses: Float) -> Float:

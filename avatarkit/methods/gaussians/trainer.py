@@ -17,14 +17,14 @@ from avatarkit.heads.model import HeadModel
 from avatarkit.methods.gaussians.config import Config
 from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.footage import Footage
+from avatarkit.methods.gaussians.learning import Learner
 from avatarkit.methods.gaussians.planting import plant
 from avatarkit.methods.gaussians.puppet import TURN_UNIT, UNSURE, Pose, Puppet, torso_model
 from avatarkit.methods.gaussians.rig import NECK_STEPS, Rig
 from avatarkit.methods.registry import Drive
-from avatarkit.ops.anchors import BLENDED, CHANNELS, LearnOptions, carry, learn
+from avatarkit.ops.anchors import TOGETHER, LearnOptions
 from avatarkit.ops.native import retain_memory
 from avatarkit.ops.resemblance import resemblance
-from avatarkit.ops.splat import splat
 
 Float = NDArray[np.float32]
 
@@ -36,7 +36,6 @@ BETAS, EPSILON = (0.9, 0.99), 1e-15
 SMALL = (4.5e-4,) * 3 + (9e-8,) + (6e-6,) * 3 + (9e-7,) * 4 + (7.5e-7,) * 3
 """Adam's epsilons of 10,000 Gaussians: a third of what gradients usually measure. What is hardly ever seen, behind
 ears or in a closed mouth, stays as it was planted."""
-_UNIT = np.float32(1 / 255)
 WARM_UP = 30
 """Steps over which the rates rise."""
 
@@ -51,9 +50,7 @@ class Trainer:
     puppet: Puppet
     plate: Float
     """[R, R, 3] what is behind the person in the crop"""
-    base: Tensor
-    residual: Tensor
-    moments: Tensor
+    learner: Learner
     correction_moments: Float
     poses: dict[int, Pose] = field(default_factory=dict)
     blended: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -96,13 +93,11 @@ class Trainer:
                     puppet.torso_rest,
                     poses[seen],
                 )
-        count = planting.base.shape[1]
         trainer = cls(
-            config, clip, training, puppet, plate, planting.base,
-            torch.zeros(len(drivers), BLENDED, count), torch.zeros(2, CHANNELS, count),
+            config, clip, training, puppet, plate, Learner.create(planting.base, len(drivers)),
             np.zeros((2, *puppet.corrections.shape), np.float32),
         )  # fmt: skip
-        trainer.blended = trainer.gaussians(trainer.pose(trainer.frame_of(0)))
+        trainer.blended = trainer.learner.begin(trainer.round_of(0))
         return trainer
 
     # Progress ------------------------------------------------------------------------------------------
@@ -135,10 +130,12 @@ class Trainer:
 
     def gaussians(self, pose: Pose) -> Tensor:
         """[14, N] as a pose blends them."""
-        result = self.base.clone()
-        coefficients = torch.from_numpy(pose.coefficients)
-        result[:BLENDED] += torch.einsum("k,kcn->cn", coefficients, self.residual)
-        return result
+        return self.learner.blended(torch.from_numpy(pose.coefficients))
+
+    def round_of(self, step: int) -> Tensor:
+        """[TOGETHER, K] coefficients of the frames of a round of steps from ``step`` on."""
+        poses = [self.pose(self.frame_of(step + i)) for i in range(TOGETHER)]
+        return torch.from_numpy(np.stack([pose.coefficients for pose in poses]))
 
     # A step --------------------------------------------------------------------------------------------
 
@@ -149,39 +146,19 @@ class Trainer:
         pose = self.pose(position)
         truth, matte, share, behind = self._picture(position)
         camera = self.clip.camera.scaled(truth.shape[1], truth.shape[0])
-        puppet, blended = self.puppet, self.blended
-        bones = puppet.bones(pose)
-        visibility = puppet.visibility(blended[:3], bones, pose)
-        blended.requires_grad_()
-        mean, covariance, color, opacity = carry(blended, bones, puppet.bone, visibility)
-        mean.retain_grad()
-        color = color.clamp(0, 1)  # as the avatar draws
-        k = torch.from_numpy(camera.intrinsics)
-        image = splat(
-            mean, covariance, color, opacity, k, (camera.height, camera.width), puppet.dilation(camera)
+        exposure = self.puppet.exposed(self.blended, pose, camera)
+        value, slope = resemblance(
+            exposure.image, behind, truth, matte, share, self.config.structure_weight, self.config.matte_weight
         )
-        value, gradient = resemblance(
-            image.detach(),
-            behind,
-            truth,
-            matte,
-            share,
-            self.config.structure_weight,
-            self.config.matte_weight,
-        )
-        image.backward(gradient)
-        assert blended.grad is not None and mean.grad is not None
+        gradient, wrench = exposure.gradients(slope, self._rigid)
         if self.config.opacity_weight:
-            self._opaque(blended)
+            self._opaque(gradient)
         rate = self._rate()
-        self._correct(pose, mean.detach(), mean.grad, rate)
-        small = tuple(e * 10000 / self.base.shape[1] for e in SMALL)
+        self._correct(pose, wrench.numpy(), rate)
+        small = tuple(e * 10000 / gradient.shape[1] for e in SMALL)
         options = LearnOptions(tuple(rate * r for r in RATES), self.config.residual_rate, BETAS, small)
-        following = self.pose(self.frame_of(self.step + 1))
-        self.blended = learn(
-            self.base, self.moments, self.residual, blended.grad, torch.from_numpy(pose.coefficients),
-            torch.from_numpy(following.coefficients), self.step + 1, options,
-        )  # fmt: skip
+        following = self.learner.advance(gradient, self.step + 1, options)
+        self.blended = self.learner.begin(self.round_of(self.step + 1)) if following is None else following
         self.step += 1
         self.seconds += time.perf_counter() - started
         return value
@@ -191,7 +168,7 @@ class Trainer:
         return float(self.config.rate * rise * self.config.rate_end ** min(self.share, 1.0))
 
     def _picture(self, position: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Truth, matte, weights and background of a frame, small while the fit is coarse."""
+        """Truth and matte (bytes, or floats), weights and background of a frame, small while the fit is coarse."""
         side = self.clip.resolution
         size = side // 2 if self.share < self.config.coarse else side
         if size not in self._still:
@@ -204,7 +181,7 @@ class Trainer:
                 torch.from_numpy(_resized(self.plate, size)),
             )
         picture, matte = (
-            torch.from_numpy(np.multiply(_resized(image, size), _UNIT, dtype=np.float32))
+            torch.from_numpy(_resized(image, size))
             for image in (self.clip.rgb(position), self.clip.person(position))
         )
         share, behind = self._still[size]
@@ -212,23 +189,18 @@ class Trainer:
         if random.random() < self.config.swap:
             plain = torch.from_numpy(random.random(3, np.float32)).expand_as(behind)
             # what the matte takes to be background is exchanged, soft edges as mixtures
-            picture = picture + (1 - matte)[..., None] * (plain - behind)
+            matte = matte / 255
+            picture = picture / 255 + (1 - matte)[..., None] * (plain - behind)
             behind = plain.contiguous()
         return picture, matte, share, behind
 
-    def _opaque(self, blended: Tensor) -> None:
+    def _opaque(self, gradient: Tensor) -> None:
         """Adds the gradient of a prior on opacities o: mean o (1 - o), which has none that are half transparent."""
-        o = torch.sigmoid(blended.detach()[3])
-        slope = o * (1 - o)
-        blended.grad[3] += self.config.opacity_weight / len(o) * (1 - 2 * o) * slope  # type: ignore[index]
+        o = torch.sigmoid(self.blended[3])
+        gradient[3] += self.config.opacity_weight / len(o) * (1 - 2 * o) * o * (1 - o)
 
-    def _correct(self, pose: Pose, mean: Tensor, gradient: Tensor, rate: float) -> None:
-        """A step of Adam on the corrections of cranium and torso."""
-        # sums of forces, and of outer products, whose skew parts are the torques
-        levers = (self._rigid[:, None] * mean.T.contiguous()).reshape(6, -1)
-        outer = (levers @ gradient).numpy().reshape(2, 3, 3)
-        torques = [outer[:, a, b] - outer[:, b, a] for a, b in ((1, 2), (2, 0), (0, 1))]
-        total = np.column_stack([(self._rigid @ gradient).numpy(), *torques])  # [2, 6]
+    def _correct(self, pose: Pose, total: Float, rate: float) -> None:
+        """A step of Adam on the corrections of cranium and torso, from the forces and torques on them [2, 6]."""
         pivots = self.puppet.pivots(pose.drive)
         total[:, 3:] = (total[:, 3:] - np.cross(pivots, total[:, :3])) * TURN_UNIT
         inputs = np.append(pose.coefficients, np.float32(1))

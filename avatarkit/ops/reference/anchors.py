@@ -86,13 +86,13 @@ def _interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
 def learn(
     base: Tensor,
     moments: Tensor,
-    residual: Tensor,
     gradient: Tensor,
-    coefficients: Tensor,
-    next_coefficients: Tensor,
+    blend: Tensor | None,
+    moves: Tensor,
+    weights: Tensor,
     step: int,
     options: LearnOptions,
-) -> Tensor:
+) -> Tensor | None:
     """Twin of ``ops.anchors.learn``."""
     beta1, beta2 = options.betas
     moments[0].mul_(beta1).add_(gradient, alpha=1 - beta1)
@@ -102,8 +102,16 @@ def learn(
     rates, eps = torch.tensor([options.rates, options.eps], dtype=base.dtype)[..., None]
     scale = rates / (torch.sqrt(moments[1] / (1 - beta2**step)) + eps)
     base.sub_(scale * moments[0] / (1 - beta1**step))
-    blended = residual.shape[1]
-    residual.sub_(coefficients[:, None, None] * (options.residual_rate * scale * gradient)[:blended])
+    blended = moves.shape[1]
+    moves[-1] = (options.residual_rate * scale * gradient)[:blended]
+    if blend is None:
+        return None
     out = base.clone()
-    out[:blended] += torch.einsum("k,kcn->cn", next_coefficients, residual)
+    out[:blended] += blend - torch.einsum("j,jcn->cn", weights, moves)
     return out
+
+
+def settle(residual: Tensor, coefficients: Tensor, moves: Tensor, following: Tensor) -> Tensor:
+    """Twin of ``ops.anchors.settle``."""
+    residual.sub_(torch.einsum("jk,jcn->kcn", coefficients, moves))
+    return torch.einsum("mk,kcn->mcn", following, residual)
