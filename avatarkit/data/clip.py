@@ -198,8 +198,9 @@ class ClipFrames:
         if row is None:
             raise KeyError(f"frame {position} of the track is not in this clip")
         begin, length = self._record.span(layer)
-        data = os.pread(self._file.fileno(), length, row * self._record.size + begin)
-        return np.frombuffer(data, np.uint8)
+        data = np.empty(length, np.uint8)
+        os.preadv(self._file.fileno(), [data.data], row * self._record.size + begin)
+        return data
 
     def rgb(self, position: int) -> Image:
         """[R, R, 3] the crop of the frame; beyond the video's edges its edge pixels."""

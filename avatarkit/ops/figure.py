@@ -62,7 +62,7 @@ class Figure:
         """[H, W, 3] uint8: the picture over ``background`` [H, W, 3] uint8, for display."""
         background = shaped("background", background, None, None, 3)
         native = self._native()
-        if native is None or background.dtype != torch.uint8:
+        if native is None:
             return twin.over(self, background, pinhole, dilation)
         pixels = torch.empty_like(background)
         native.figure_compose(native.SplatFrame(), *self._plain(), pinhole, dilation, background, pixels)

@@ -45,28 +45,6 @@ def splat(
     return image
 
 
-def splat_u8(
-    mean: Tensor, covariance: Tensor, color: Tensor, opacity: Tensor, intrinsics: Tensor, size: tuple[int, int],
-    background: Tensor, dilation: float = 0.3,
-) -> Tensor:  # fmt: skip
-    """The image of ``splat`` over ``background`` [H, W, 3] (uint8, or float in [0, 1]): [H, W, 3] uint8, rounded.
-
-    For display: no gradients.
-    """
-    splats = _checked(mean, covariance, color, opacity, intrinsics, size)
-    background = shaped("background", background, size[0], size[1], 3)
-    native = native_for(*splats)
-    if native is None or background.dtype not in (torch.uint8, torch.float32):
-        with torch.no_grad():
-            return twin.compose_u8(twin.splat(*splats, intrinsics, size, dilation), background)
-    pixels = torch.empty(*size, 3, dtype=torch.uint8)
-    floats, integers = (None, background) if background.dtype == torch.uint8 else (plain(background), None)
-    native.splat_compose(
-        native.SplatFrame(), *map(plain, splats), _pinhole(intrinsics), dilation, floats, integers, pixels
-    )
-    return pixels
-
-
 class _Splat(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:

@@ -87,21 +87,15 @@ void splat_image(const SplatScene& scene, const SplatFrame& frame, float* image)
     });
 }
 
-void splat_compose(const SplatScene& scene, const SplatFrame& frame, const SplatBackground& background,
+void splat_compose(const SplatScene& scene, const SplatFrame& frame, const uint8_t* background,
                    uint8_t* pixels) {
     typedef int32_t Int4 __attribute__((vector_size(16)));
     each_tile(frame, [&](int64_t tile, int left, int top) {
         each_run(scene, blend_tile(frame, tile, left, top), left, top, [&](int x, int y, const Vec4* run, int count) {
             const int64_t at = (static_cast<int64_t>(y) * scene.width + x) * 3;
             for (int i = 0; i < count; ++i) {
-                Vec4 behind;
-                if (background.bytes) {
-                    const uint8_t* b = background.bytes + at + 3 * i;
-                    behind = __builtin_convertvector((Int4{b[0], b[1], b[2], 0}), Vec4);
-                } else {
-                    const float* b = background.floats + at + 3 * i;
-                    behind = Vec4{b[0], b[1], b[2], 0.f} * splat4(255.f);
-                }
+                const uint8_t* b = background + at + 3 * i;
+                const Vec4 behind = __builtin_convertvector((Int4{b[0], b[1], b[2], 0}), Vec4);
                 Vec4 value = run[i] * splat4(255.f) + splat4(1.f - run[i][3]) * behind + splat4(0.5f);
                 value = value > Vec4{} ? value : Vec4{};
                 value = value < splat4(255.f) ? value : splat4(255.f);

@@ -70,12 +70,6 @@ struct SplatFrame {
     SplatBuffer records, flags, keys, rows, starts, spans, counts, lists, gradients, wrenches;
 };
 
-// What `splat_compose` lays the splats over: bytes, or floats in [0, 1]; the other is null. [H][W][3].
-struct SplatBackground {
-    const float* floats;
-    const uint8_t* bytes;
-};
-
 // Linear residuals of N Gaussians' channels, [K][R][N] of one of three types.
 struct SplatResiduals {
     const float* floats;
@@ -90,8 +84,8 @@ struct SplatResiduals {
 AK_DECLARE(void splat_arrange(const SplatScene& scene, SplatFrame& frame))
 // image [H][W][4]: color times alpha, and alpha, of an arranged frame.
 AK_DECLARE(void splat_image(const SplatScene& scene, const SplatFrame& frame, float* image))
-// pixels [H][W][3]: the same over a background, rounded.
-AK_DECLARE(void splat_compose(const SplatScene& scene, const SplatFrame& frame, const SplatBackground& background,
+// pixels [H][W][3]: the same over a background [H][W][3], rounded.
+AK_DECLARE(void splat_compose(const SplatScene& scene, const SplatFrame& frame, const uint8_t* background,
                               uint8_t* pixels))
 // Gradients of all N splats from `image` and its gradient [H][W][4], overwritten. Every thread sums up its rows of tiles;
 // the sums are added in the order of the threads.

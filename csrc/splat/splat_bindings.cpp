@@ -98,17 +98,6 @@ void bind_splat(nanobind::module_& m) {
         AK_CALL(splat_arrange, scene, *frame);
         AK_CALL(splat_image, scene, *frame, image.data());
     });
-    m.def("splat_compose", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
-                              nb::tuple camera, double dilation, std::optional<Floats> floats,
-                              std::optional<Bytes> bytes, Bytes pixels) {
-        const SplatScene scene = scene_of(mean, covariance, color, opacity, camera, pixels.shape(0), pixels.shape(1),
-                                          dilation);
-        const SplatBackground background{floats ? floats->data() : nullptr, bytes ? bytes->data() : nullptr};
-        nb::gil_scoped_release release;
-        AK_CALL(splat_arrange, scene, *frame);
-        AK_CALL(splat_compose, scene, *frame, background, pixels.data());
-    }, nb::arg("frame"), nb::arg("mean"), nb::arg("covariance"), nb::arg("color"), nb::arg("opacity"),
-       nb::arg("camera"), nb::arg("dilation"), nb::arg("floats").none(), nb::arg("bytes").none(), nb::arg("pixels"));
     m.def("splat_backward", [](FrameLease& frame, Floats mean, Floats covariance, Floats color, Floats opacity,
                                nb::tuple camera, double dilation, Floats image, Floats grad_image, Floats grad_mean,
                                Floats grad_covariance, Floats grad_color, Floats grad_opacity) {
@@ -134,7 +123,7 @@ void bind_splat(nanobind::module_& m) {
                                           pixels.shape(1), dilation);
         nb::gil_scoped_release release;
         AK_CALL(splat_arrange, scene, *frame);
-        AK_CALL(splat_compose, scene, *frame, SplatBackground{nullptr, background.data()}, pixels.data());
+        AK_CALL(splat_compose, scene, *frame, background.data(), pixels.data());
     });
     m.def("figure_backward", [](FrameLease& frame, Floats gaussians, Floats bones, Ints bone, Floats visibility,
                                 nb::tuple camera, double dilation, Floats image, Floats grad_image, Floats share,

@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avatarkit.methods.gaussians.learning import Learner
 from avatarkit.ops import native, set_threads
-from avatarkit.ops.anchors import LearnOptions, carry, learn
+from avatarkit.ops.anchors import TOGETHER, LearnOptions, carry
+from avatarkit.ops.figure import Figure
 from avatarkit.ops.reference import splat as twin
 from avatarkit.ops.resemblance import resemblance
-from avatarkit.ops.splat import blend, splat, splat_u8
+from avatarkit.ops.splat import blend, splat
 
 FORWARD, BACKWARD, BANDWIDTH = 21, 44, 10e9
 RATES = (4e-5,) * 3 + (0.04,) + (0.008,) * 3 + (0.004,) * 4 + (0.012,) * 3
@@ -71,13 +73,16 @@ def rows(count: int, side: int, threads: int, seconds: float, clock: float) -> N
     which, seen = torch.zeros(count, dtype=torch.int32), torch.ones(count)
     splats = [t.contiguous() for t in carry(base, bone, which, seen)]
     k = torch.tensor([[1.6 * side, 0, side / 2], [0, 1.6 * side, side / 2], [0, 0, 1]])
+    pinhole = (1.6 * side, 1.6 * side, side / 2, side / 2)
     size, dilation = (side, side), 0.3 * (side / 256) ** 2
     background = torch.zeros(side, side, 3, dtype=torch.uint8)
-    truth, behind = torch.rand(side, side, 3), torch.zeros(side, side, 3)
-    matte, share = torch.rand(side, side), torch.full((side, side), 1 / side**2)
-    moments, residual = torch.zeros(2, 14, count), torch.zeros(SHAPES, 7, count)
+    truth, behind = (torch.rand(side, side, 3) * 255).to(torch.uint8), torch.zeros(side, side, 3)
+    matte, share = (torch.rand(side, side) * 255).to(torch.uint8), torch.full((side, side), 1 / side**2)
+    learner = Learner.create(base.clone(), SHAPES)
+    rounds, options = torch.randn(TOGETHER, SHAPES), LearnOptions(RATES)
+    learner.begin(rounds)
     packed, scale = torch.ones(SHAPES, 7, count, dtype=torch.int8), torch.full((SHAPES, 7), 1e-4)
-    coefficients, options = torch.randn(SHAPES), LearnOptions(RATES)
+    coefficients, bodies = torch.randn(SHAPES), torch.rand(2, count)
     slope = torch.randn(side, side, 4) / side**2
 
     def both() -> None:
@@ -86,21 +91,19 @@ def rows(count: int, side: int, threads: int, seconds: float, clock: float) -> N
 
     def live() -> None:
         moved = blend(base, packed, coefficients, scale)
-        splat_u8(*carry(moved, bone, which, seen), k, size, background, dilation)
+        Figure(moved, bone, which, seen).over(background, pinhole, dilation)
 
     def training() -> None:
-        moved = base.detach().requires_grad_()
-        image = splat(*carry(moved, bone, which, seen), k, size, dilation)
-        _, gradient = resemblance(image.detach(), behind, truth, matte, share)
-        image.backward(gradient)
-        assert moved.grad is not None
-        learn(base.clone(), moments, residual, moved.grad, coefficients, coefficients, 1, options)
+        exposure = Figure(base, bone, which, seen).exposed(pinhole, size, dilation)
+        _, by_picture = resemblance(exposure.image, behind, truth, matte, share)
+        gradient, _ = exposure.gradients(by_picture, bodies)
+        if learner.advance(gradient, 1, options) is None:
+            learner.begin(rounds)
 
     module = native.module()
     floors: dict[str, float] = {}
     if module is not None:
         frame, image = module.SplatFrame(), torch.empty(side, side, 4)
-        pinhole = tuple(float(v) for v in (k[0, 0], k[1, 1], k[0, 2], k[1, 2]))
         module.splat_image(frame, *splats, pinhole, dilation, image)
         lanes = 16 if module.isa() == "avx512" else 8
         block = lanes * 4 // 16 * 16  # pixels of a tile: four vectors
@@ -110,7 +113,7 @@ def rows(count: int, side: int, threads: int, seconds: float, clock: float) -> N
             floors[name] = 1e3 * max(vectors * instructions / 2 / clock, traffic / BANDWIDTH) / threads
         floors["pixels (u8)"] = floors["image"]
     work: dict[str, tuple[Callable[[], object], float]] = {
-        "pixels (u8)": (lambda: splat_u8(*splats, k, size, background, dilation), seconds),
+        "pixels (u8)": (lambda: Figure(base, bone, which, seen).over(background, pinhole, dilation), seconds),
         "image": (lambda: splat(*splats, k, size, dilation), seconds),
         "image + gradients": (both, seconds),
         "live: blend, carry, pixels": (live, seconds),

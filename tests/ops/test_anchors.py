@@ -112,7 +112,10 @@ def test_learn_matches_its_twin(count: int) -> None:
 @pytest.mark.parametrize(("steps", "frames"), [(0, 8), (8, 8), (3, 0), (2, 5)])
 def test_settle_matches_its_twin(count: int, bases: int, steps: int, frames: int) -> None:
     random = torch.Generator().manual_seed(5)
-    residual, moves = torch.randn(bases, 7, count, generator=random), torch.randn(steps, 7, count, generator=random)
+    residual, moves = (
+        torch.randn(bases, 7, count, generator=random),
+        torch.randn(steps, 7, count, generator=random),
+    )
     now, next_ = torch.randn(steps, bases, generator=random), torch.randn(frames, bases, generator=random)
     exact = residual.double()
     got = settle(residual, now, moves, next_)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avatarkit.ops import native, set_threads
 from avatarkit.ops.reference import splat as twin
-from avatarkit.ops.splat import blend, splat, splat_u8
+from avatarkit.ops.splat import blend, splat
 
 needs_native = pytest.mark.skipif(native.module() is None, reason="native kernels are not built")
 
@@ -208,21 +208,6 @@ def test_images_that_wait_for_their_gradients_do_not_disturb_each_other() -> Non
     a, b = leaves(first), leaves(second)
     (splat(*a, k, (32, 32)).square().sum() + splat(*b, k, (32, 32)).square().sum()).backward()
     assert all(torch.equal(x.grad, y.grad) for x, y in zip(alone, a, strict=True))
-
-
-@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
-def test_pixels_are_the_image_over_the_background(kind: torch.dtype) -> None:
-    splats, k = scene(900, (50, 61))
-    background = torch.rand(50, 61, 3, generator=torch.Generator().manual_seed(0))
-    if kind == torch.uint8:
-        background = (background * 255).to(torch.uint8)
-    pixels = splat_u8(*splats, k, (50, 61), background)
-    expected = twin.compose_u8(splat(*splats, k, (50, 61)), background)
-    assert pixels.dtype == torch.uint8
-    off = (pixels.int() - expected.int()).abs()
-    assert int(off.max()) <= 1
-    assert float((off > 0).double().mean()) < 1e-3
-    assert float(pixels.double().std()) > 20
 
 
 def residuals(kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:

@@ -79,7 +79,9 @@ def distill(
         "seed": config.seed, "device": "cpu",
         "teacher": {"method": teacher["method"], "metrics": teacher.get("metrics", {})},
     }  # fmt: skip
-    avatar = GaussiansAvatar.quantized(header, trainer.puppet, trainer.learner.base, trainer.learner.residual, pictures)
+    avatar = GaussiansAvatar.quantized(
+        header, trainer.puppet, trainer.learner.base, trainer.learner.residual, pictures
+    )
     progress({"stage": "measuring", "step": 0, "steps": 1})
     found = likeness(gauge, trainer, avatar, tested)
     on_teaching = gauge.quality(avatar, poses(trainer, taught[:60]), taught[:60])

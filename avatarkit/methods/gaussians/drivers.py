@@ -57,7 +57,8 @@ class Group:
 
     def coefficients(self, values: Float) -> Float:
         """[..., K] of ``values`` [..., D], kept within the training range."""
-        return np.asarray(np.clip((values - self.mean) @ self.axes.T, self.low, self.high), np.float32)
+        found = (values - self.mean) @ self.axes.T
+        return np.asarray(np.minimum(np.maximum(found, self.low), self.high), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

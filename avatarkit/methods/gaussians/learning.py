@@ -1,4 +1,4 @@
-"""What a fit changes step by step: the Gaussians with their moments, and the residuals, whose moves wait for company."""
+"""What a fit changes: the Gaussians with their moments, and the residuals, whose moves wait for company."""
 
 from __future__ import annotations
 

@@ -395,7 +395,7 @@ def _colors(
         picture = np.dstack([clip.rgb(position).astype(np.float32) / 255, known**4])
         values = _looked_up(picture, place)
         seen = values[:, 3:] + 1e-4
-        for i, hole in enumerate(rig.openings(drive, vertices)):
+        for i, hole in enumerate(map(rigs.Opening, *rig.openings(drive, vertices))):
             behind = opening == i
             seen[behind, 0] *= hole.seen(moved[:, behind]) + 1e-4
         total += seen * values[:, :3]

@@ -24,6 +24,8 @@ DILATION = 0.3
 TURN_UNIT = 10.0
 """Radians a meter: corrections learn turns and movements at rates this far apart."""
 
+_UNITS = np.array([1, 1, 1, TURN_UNIT, TURN_UNIT, TURN_UNIT], np.float32)
+
 UNSURE = 0.2
 """Confidence up to which a tracked torso is not believed."""
 RIDGE = 0.02
@@ -35,14 +37,22 @@ class Pose:
     """A rig moved by a drive, before the corrections of cranium and torso."""
 
     drive: Drive
-    vertices: Float
+    vertices: Tensor
     """[U, 3]"""
-    coefficients: Float
-    """[K]"""
-    torso: Float
-    """[3, 4] camera space: what the torso does after the rest pose, as tracked or as the head's pose suggests"""
+    inputs: Float
+    """[K + 1] the coefficients and a constant one"""
+    joints: rigs.Joints
+    bodies: Float
+    """[2, 3, 4] head, and torso as tracked or as the head's pose suggests, in camera space"""
+    pivots: Float
+    """[2, 3] camera space: about which the corrections of cranium and torso turn"""
     holes: tuple[Tensor, Tensor]
     """frames and borders of the rig's openings, see ``ops.anchors.reveal``"""
+
+    @property
+    def coefficients(self) -> Float:
+        """[K]"""
+        return self.inputs[:-1]
 
 
 @dataclass(eq=False)
@@ -66,14 +76,18 @@ class Puppet:
 
     def pose(self, drive: Drive) -> Pose:
         """What depends on the drive alone."""
-        vertices = self.rig.posed(np.asarray(drive.expression, np.float32))
-        coefficients = self.drivers.coefficients(drive, vertices, self.rig)
-        torso = self.torso(drive, coefficients)
-        openings = self.rig.openings(drive, vertices)
-        frames, borders = np.stack([o.frame for o in openings]), np.stack([o.borders for o in openings])
+        rig, vertices = self.rig, self.rig.posed(np.asarray(drive.expression, np.float32))
+        coefficients = self.drivers.coefficients(drive, vertices, rig)
+        joints, torso = rig.joints(drive), self.torso(drive, coefficients)
+        body = torso[:, :3] @ rig.rest
+        body[:, 3] += torso[:, 3]
+        cranium = np.asarray(drive.rotation) @ rigs.HINGE + np.asarray(drive.translation)
+        pivots = np.stack([cranium, rig.rotation @ rigs.NAPE + rig.translation]).astype(np.float32)
+        frames, borders = rig.openings(drive, vertices)
         return Pose(
-            drive, vertices, coefficients, torso, (torch.from_numpy(frames), torch.from_numpy(borders))
-        )
+            drive, torch.from_numpy(vertices), np.append(coefficients, np.float32(1)), joints,
+            np.stack([joints.pose, body]), pivots, (torch.from_numpy(frames), torch.from_numpy(borders)),
+        )  # fmt: skip
 
     def torso(self, drive: Drive, coefficients: Float) -> Float:
         """[3, 4] motion of the torso in camera space from its rest.
@@ -96,20 +110,13 @@ class Puppet:
         result[:2, 2] = (turn @ center + plane[:, 2] - center) / (k[0, 0], k[1, 1])
         return result.astype(np.float32)
 
-    def pivots(self, drive: Drive) -> Float:
-        """[2, 3] camera space: about which the corrections of cranium and torso turn."""
-        cranium = np.asarray(drive.rotation) @ rigs.HINGE + np.asarray(drive.translation)
-        return np.stack([cranium, self.rig.rotation @ rigs.NAPE + self.rig.translation]).astype(np.float32)
-
     def bones(self, pose: Pose) -> Tensor:
         """[12, B] corrected."""
-        moves = self.corrections @ np.append(pose.coefficients, np.float32(1))  # [2, 6]
-        moves[:, 3:] *= TURN_UNIT
-        pivots = self.pivots(pose.drive)
-        cranium, torso = (rigs.twist(moves[i], pivots[i]) for i in (0, 1))
-        body = torso[:, :3] @ pose.torso
-        body[:, 3] += torso[:, 3]
-        return torch.from_numpy(self.rig.transforms(pose.drive, pose.vertices, cranium, body))
+        moves = self.corrections @ pose.inputs * _UNITS  # [2, 6]
+        twists = np.stack([rigs.twist(moves[i], pose.pivots[i]) for i in (0, 1)])
+        bodies = twists[..., :3] @ pose.bodies
+        bodies[..., 3] += twists[..., 3]
+        return self.rig.carried(pose.joints, pose.vertices, bodies)
 
     def visibility(self, positions: Tensor, bones: Tensor, pose: Pose) -> Tensor:
         """[N] what lids and lips leave to be seen of Gaussians whose ``positions`` [3, N] are at rest."""

@@ -6,6 +6,7 @@ gradient), a few rigid ones for skull, torso, what lies between them, and the ir
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,6 +51,9 @@ KNOTS = max(len(part) for pair in CONTOURS for part in pair)
 """Most points of a border."""
 SLACK = (0.0003, 0.0003, 0.0015)
 """Meters by which a contour is opened further: landmarks are not exact."""
+
+
+_SOFTNESS, _SLACK = np.array(SOFTNESS, np.float32), np.array(SLACK, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,19 +127,37 @@ class Rig:
         ``cranium`` and ``torso`` [3, 4] are corrections in camera space, applied after the head's pose and after
         the rest pose respectively.
         """
+        joints = self.joints(drive)
+        bodies = np.stack([_after(cranium, joints.pose), _after(torso, self.rest)])
+        return self.carried(joints, from_numpy(vertices), bodies).numpy()
+
+    @cached_property
+    def rest(self) -> Float:
+        """[3, 4] the pose in which the torso stands."""
+        return np.column_stack([self.rotation, self.translation]).astype(np.float32)
+
+    def joints(self, drive: Drive) -> Joints:
+        """What of the bones depends on the drive alone, without its expression."""
         rotation, translation = np.asarray(drive.rotation), np.asarray(drive.translation)
-        result = np.empty((3, 4, self.bones), np.float32)
         pose = np.column_stack([rotation, translation]).astype(np.float32)
-        skull, body = _after(cranium, pose), _after(torso, np.column_stack([self.rotation, self.translation]))
-        result[..., :NECK_STEPS] = skull[..., None] + _SHARES * (body - skull)[..., None]
-        result[..., SKULL] = pose
+        fixed = np.empty((3, 4, RIGID - SKULL), np.float32)
+        fixed[..., 0] = pose
         for side, bone in enumerate((IRIS_LEFT, IRIS_RIGHT)):
             turn = turned(drive.eyes[side])
-            result[:, :3, bone] = rotation @ turn
-            result[:, 3, bone] = rotation @ (self.eyes[side] - turn @ self.eyes[side]) + translation
+            fixed[:, :3, bone - SKULL] = rotation @ turn
+            fixed[:, 3, bone - SKULL] = rotation @ (self.eyes[side] - turn @ self.eyes[side]) + translation
+        return Joints(pose, from_numpy(pose), fixed)
+
+    def carried(self, joints: Joints, vertices: Tensor, bodies: Float) -> Tensor:
+        """[12, B] bones of ``joints``, posed ``vertices`` [U, 3], and ``bodies`` [2, 3, 4], head and torso."""
+        result = np.empty((3, 4, self.bones), np.float32)
+        skull = bodies[0][..., None]
+        np.multiply(_SHARES, bodies[1][..., None] - skull, out=result[..., :NECK_STEPS])
+        result[..., :NECK_STEPS] += skull
+        result[..., SKULL:RIGID] = joints.fixed
         triangles, inverse, first = self._frames
-        bones = result.reshape(12, -1)
-        deform(from_numpy(vertices), triangles, inverse, first, from_numpy(pose), from_numpy(bones), RIGID)
+        bones = from_numpy(result.reshape(12, -1))
+        deform(vertices, triangles, inverse, first, joints.turned, bones, RIGID)
         return bones
 
     @cached_property
@@ -149,76 +171,79 @@ class Rig:
         back = np.ascontiguousarray(np.moveaxis(inverse, 0, -1), np.float32)
         return from_numpy(self.triangles), from_numpy(back), from_numpy(np.ascontiguousarray(a.T, np.float32))
 
-    def openings(self, drive: Drive, vertices: Float) -> list[Opening]:
-        """The contours of ``CONTOURS`` as the camera sees them."""
-        loops = vertices[self._loops] @ np.asarray(drive.rotation).T + np.asarray(drive.translation)
-        flat = loops[:, :2] / loops[:, 2:]
-        result, at = [], 0
-        for i, (upper, lower) in enumerate(CONTOURS):
-            middle, end = at + len(upper), at + len(upper) + len(lower)
-            depth = float(loops[at:end, 2].sum()) / (end - at)
-            result.append(
-                Opening.of(flat[at:middle], flat[middle:end], SOFTNESS[i] / depth, SLACK[i] / depth)
-            )
-            at = end
-        return result
+    def openings(self, drive: Drive, vertices: Float) -> tuple[Float, Float]:
+        """The contours of ``CONTOURS`` as the camera sees them: frames [H, 7] and borders [H, 2, 2, KNOTS].
+
+        See ``ops.anchors.reveal``; ``Opening`` holds one of them.
+        """
+        loops, weights = self._loops
+        seen = vertices[loops] @ np.asarray(drive.rotation).T + np.asarray(drive.translation)
+        depth = (seen[..., 2] * weights).sum((1, 2))
+        return opened(seen[..., :2] / seen[..., 2:], _SOFTNESS / depth, _SLACK / depth)
 
     @cached_property
-    def _loops(self) -> NDArray[np.int32]:
-        """Vertices of all ``CONTOURS``, one after the other, upper before lower."""
-        return self.landmarks[[mark for pair in CONTOURS for part in pair for mark in part]]
+    def _loops(self) -> tuple[NDArray[np.int32], Float]:
+        """[H, 2, KNOTS] vertices of all ``CONTOURS``, upper before lower, whose last ones repeat, and [H, 2, KNOTS]
+        weights whose mean over a contour's own vertices is its depth."""
+        marks_of = np.empty((len(CONTOURS), 2, KNOTS), np.int64)
+        weights = np.zeros((len(CONTOURS), 2, KNOTS), np.float32)
+        for i, pair in enumerate(CONTOURS):
+            for side, part in enumerate(pair):
+                marks_of[i, side] = [part[min(at, len(part) - 1)] for at in range(KNOTS)]
+                weights[i, side, : len(part)] = 1 / sum(map(len, pair))
+        return self.landmarks[marks_of], weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Joints:
+    """Rigid parts of a posed rig."""
+
+    pose: Float
+    """[3, 4] head to camera"""
+    turned: Tensor
+    """the same"""
+    fixed: Float
+    """[3, 4, 3] skull, left and right iris"""
+
+
+@dataclass(frozen=True, eq=False)
 class Opening:
     """A hole of the face on the plane z = 1, between an upper and a lower border along the line of its corners."""
 
-    origin: Float
-    axes: Float
-    """[2, 2] rows: along the line of the corners, and down across it"""
-    upper: Float
-    """[2, M] place along (rising) and across of the border"""
-    lower: Float
-    softness: float
-
-    @classmethod
-    def of(cls, upper: Float, lower: Float, softness: float, slack: float) -> Opening:
-        """``upper`` and ``lower`` [M, 2] run from one corner to the other."""
-        origin, along = upper[0], upper[-1] - upper[0]
-        along = along / max(float(np.hypot(*along)), 1e-9)
-        across = np.array([-along[1], along[0]], np.float32)
-        if across[1] < 0:
-            across = -across
-        axes = np.stack([along, across])
-
-        def border(points: Float, shift: float) -> Float:
-            local = (points - origin) @ axes.T
-            order = np.argsort(local[:, 0], kind="stable")
-            local[:, 1] += shift
-            return np.ascontiguousarray(local[order].T, np.float32)
-
-        return cls(origin, axes, border(upper, -slack), border(lower, slack), softness)
-
-    @property
-    def frame(self) -> Float:
-        """[7] see ``ops.anchors.reveal``, and so ``borders`` [2, 2, KNOTS], whose last points repeat."""
-        return np.concatenate([self.origin, self.axes.reshape(-1), [self.softness]]).astype(np.float32)
-
-    @property
-    def borders(self) -> Float:
-        """[2, 2, KNOTS] upper and lower, along and across."""
-        return np.stack(
-            [side[:, np.minimum(np.arange(KNOTS), side.shape[1] - 1)] for side in (self.upper, self.lower)]
-        )
+    frame: Float
+    """[7] origin, unit vectors along the line of the corners and down across it, softness"""
+    borders: Float
+    """[2, 2, M] upper and lower: place along (rising) and across"""
 
     def seen(self, points: Float) -> Float:
         """[N] how much of what lies at camera-space ``points`` [3, N] the hole leaves to be seen, 0 to 1."""
-        local = self.axes @ (points[:2] / points[2] - self.origin[:, None])
-        below = local[1] - np.interp(local[0], *self.upper)
-        above = np.interp(local[0], *self.lower) - local[1]
-        beyond = np.maximum(self.upper[0, 0] - local[0], local[0] - self.upper[0, -1])
-        gap = (np.minimum(below, above) - np.maximum(beyond, 0)) / self.softness
+        upper, lower = self.borders
+        local = self.frame[2:6].reshape(2, 2) @ (points[:2] / points[2] - self.frame[:2, None])
+        below = local[1] - np.interp(local[0], *upper)
+        above = np.interp(local[0], *lower) - local[1]
+        beyond = np.maximum(upper[0, 0] - local[0], local[0] - upper[0, -1])
+        gap = (np.minimum(below, above) - np.maximum(beyond, 0)) / self.frame[6]
         return np.asarray(1 / (1 + np.exp(-np.clip(2 * gap, -30, 30))), np.float32)
+
+
+def opened(loops: Float, softness: Float, slack: Float) -> tuple[Float, Float]:
+    """Frames [H, 7] and borders [H, 2, 2, M] of the holes between upper and lower ``loops`` [H, 2, M, 2] on the plane
+    z = 1, which run from one corner to the other, opened further by ``slack`` [H]."""
+    origin = loops[:, 0, 0]
+    line = loops[:, 0, -1] - origin
+    line = line / np.maximum(np.hypot(line[:, 0], line[:, 1]), 1e-9)[:, None]
+    down = np.where(line[:, 0] < 0, -1, 1)
+    axes = np.empty((len(loops), 2, 2), np.float32)
+    axes[:, 0] = line
+    axes[:, 1, 0], axes[:, 1, 1] = -line[:, 1] * down, line[:, 0] * down
+    local = axes[:, None] @ np.swapaxes(loops - origin[:, None, None], 2, 3)  # [H, 2, 2, M]
+    order = np.argsort(local[:, :, 0], axis=-1, kind="stable")
+    borders = np.take_along_axis(local, order[:, :, None], -1).astype(np.float32)
+    borders[:, 0, 1] -= slack[:, None]
+    borders[:, 1, 1] += slack[:, None]
+    frames = np.empty((len(loops), 7), np.float32)
+    frames[:, :2], frames[:, 2:6], frames[:, 6] = origin, axes.reshape(-1, 4), softness
+    return frames, borders
 
 
 def _after(correction: Float, pose: Float) -> Float:
@@ -234,6 +259,24 @@ def turned(vector: Float) -> NDArray[np.float64]:
 
 
 def twist(vector: Float, pivot: Float) -> Float:
-    """[3, 4] rigid motion: turned by ``vector`` [3:6] (axis-angle) about ``pivot`` [3], then moved by [0:3]."""
-    turn = turned(vector[3:])
-    return np.column_stack([turn, pivot - turn @ pivot + vector[:3]]).astype(np.float32)
+    """[3, 4] rigid motion: turned by ``vector`` [3:6] (axis-angle) about ``pivot`` [3], then moved by [0:3].
+
+    In plain numbers, as a training step needs it twice: Rodrigues' formula I + a [v] + b [v]^2.
+    """
+    mx, my, mz, x, y, z = vector.tolist()
+    px, py, pz = pivot.tolist()
+    square = x * x + y * y + z * z
+    angle = math.sqrt(square)
+    if angle > 1e-4:
+        a, b = math.sin(angle) / angle, (1 - math.cos(angle)) / square
+    else:
+        a, b = 1 - square / 6, 0.5 - square / 24
+    bx, by, bz = b * x, b * y, b * z
+    row0 = (1 - by * y - bz * z, bx * y - a * z, bx * z + a * y)
+    row1 = (bx * y + a * z, 1 - bx * x - bz * z, by * z - a * x)
+    row2 = (bx * z - a * y, by * z + a * x, 1 - bx * x - by * y)
+    moved = (
+        p + m - (r[0] * px + r[1] * py + r[2] * pz)
+        for r, p, m in zip((row0, row1, row2), (px, py, pz), (mx, my, mz), strict=True)
+    )
+    return np.array([(*r, t) for r, t in zip((row0, row1, row2), moved, strict=True)], np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,8 @@ class Trainer:
     seconds: float = 0.0
     _order: tuple[int, NDArray[np.int64]] | None = field(default=None, init=False)
     """an epoch and the order of its frames"""
+    _drawn: tuple[int, list[list[float]]] | None = field(default=None, init=False)
+    """a round of steps and its random numbers"""
 
     @classmethod
     def create(
@@ -148,7 +151,13 @@ class Trainer:
         camera = self.clip.camera.scaled(truth.shape[1], truth.shape[0])
         exposure = self.puppet.exposed(self.blended, pose, camera)
         value, slope = resemblance(
-            exposure.image, behind, truth, matte, share, self.config.structure_weight, self.config.matte_weight
+            exposure.image,
+            behind,
+            truth,
+            matte,
+            share,
+            self.config.structure_weight,
+            self.config.matte_weight,
         )
         gradient, wrench = exposure.gradients(slope, self._rigid)
         if self.config.opacity_weight:
@@ -185,14 +194,22 @@ class Trainer:
             for image in (self.clip.rgb(position), self.clip.person(position))
         )
         share, behind = self._still[size]
-        random = np.random.default_rng([self.config.seed, 1, self.step])
-        if random.random() < self.config.swap:
-            plain = torch.from_numpy(random.random(3, np.float32)).expand_as(behind)
+        swapped, *color = self._chances(self.step)
+        if swapped < self.config.swap:
+            plain = torch.tensor(color).expand_as(behind)
             # what the matte takes to be background is exchanged, soft edges as mixtures
             matte = matte / 255
             picture = picture / 255 + (1 - matte)[..., None] * (plain - behind)
             behind = plain.contiguous()
         return picture, matte, share, behind
+
+    def _chances(self, step: int) -> list[float]:
+        """Four random numbers of a step."""
+        first, at = divmod(step, TOGETHER)
+        if self._drawn is None or self._drawn[0] != first:
+            random = np.random.default_rng([self.config.seed, 1, first])
+            self._drawn = first, random.random((TOGETHER, 4)).tolist()
+        return self._drawn[1][at]
 
     def _opaque(self, gradient: Tensor) -> None:
         """Adds the gradient of a prior on opacities o: mean o (1 - o), which has none that are half transparent."""
@@ -201,17 +218,21 @@ class Trainer:
 
     def _correct(self, pose: Pose, total: Float, rate: float) -> None:
         """A step of Adam on the corrections of cranium and torso, from the forces and torques on them [2, 6]."""
-        pivots = self.puppet.pivots(pose.drive)
-        total[:, 3:] = (total[:, 3:] - np.cross(pivots, total[:, :3])) * TURN_UNIT
-        inputs = np.append(pose.coefficients, np.float32(1))
-        by_correction = total[..., None] * inputs
+        total[:, 3:] -= np.stack(
+            [_crossed(*rows) for rows in zip(pose.pivots.tolist(), total[:, :3].tolist(), strict=True)]
+        )
+        total[:, 3:] *= TURN_UNIT
+        slope = total[..., None] * pose.inputs
         first, second = self.correction_moments
-        first += (1 - BETAS[0]) * (by_correction - first)
-        second += (1 - BETAS[1]) * (by_correction**2 - second)
+        first *= BETAS[0]
+        first += (1 - BETAS[0]) * slope
+        slope *= slope
+        second *= BETAS[1]
+        second += (1 - BETAS[1]) * slope
         steps = self.step + 1
-        slope = first / (1 - BETAS[0] ** steps)
-        slope /= np.sqrt(second / (1 - BETAS[1] ** steps)) + EPSILON
-        self.puppet.corrections -= np.float32(rate * CORRECTION_RATE) * slope.astype(np.float32)
+        root = np.sqrt(second * np.float32(1 / (1 - BETAS[1] ** steps)))
+        root += np.float32(EPSILON)
+        self.puppet.corrections -= first * np.float32(rate * CORRECTION_RATE / (1 - BETAS[0] ** steps)) / root
 
     def __post_init__(self) -> None:
         retain_memory()
@@ -221,6 +242,11 @@ class Trainer:
         cranium = torch.where(bone < NECK_STEPS, 1 - torso, torch.zeros(()))
         self._rigid = torch.stack([cranium, torso])
         """[2, N] how much of each correction a Gaussian takes part in"""
+
+
+def _crossed(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
+    """a x b"""
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 def _confidence(track: Track) -> Float:

@@ -42,9 +42,7 @@ def _drawn(
     gaussians: Tensor, figure: Figure, pinhole: Pinhole, size: tuple[int, int], dilation: float
 ) -> tuple[Tensor, Tensor]:
     """Means [N, 3] in camera space, and the picture [H, W, 4]."""
-    mean, covariance, color, opacity = anchors.carry(
-        gaussians, figure.bones, figure.bone, figure.visibility
-    )
+    mean, covariance, color, opacity = anchors.carry(gaussians, figure.bones, figure.bone, figure.visibility)
     fx, fy, cx, cy = pinhole
     k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=mean.dtype)
     return mean, splat.splat(mean, covariance, color.clamp(0, 1), opacity, k, size, dilation)

@@ -107,9 +107,8 @@ def _tile(splats: Projected, color: Tensor, top: int, left: int, size: tuple[int
 
 
 def compose_u8(image: Tensor, background: Tensor) -> Tensor:
-    """[H, W, 3] uint8 of ``splat``'s ``image`` [H, W, 4] over ``background`` [H, W, 3], uint8 or float in [0, 1]."""
-    behind = background if background.dtype == torch.uint8 else background * 255
-    value = image[..., :3] * 255 + (1 - image[..., 3:]) * behind.to(image.dtype)
+    """[H, W, 3] uint8 of ``splat``'s ``image`` [H, W, 4] over ``background`` [H, W, 3] uint8."""
+    value = image[..., :3] * 255 + (1 - image[..., 3:]) * background.to(image.dtype)
     return (value + 0.5).floor().clamp(0, 255).to(torch.uint8)
 
 

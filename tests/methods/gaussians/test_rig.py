@@ -15,7 +15,7 @@ from avatarkit.files.track import Track
 from avatarkit.methods.gaussians import rig as rigs
 from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.puppet import Puppet, torso_model
-from avatarkit.methods.gaussians.rig import Opening, Rig, twist
+from avatarkit.methods.gaussians.rig import Opening, Rig, opened, twist
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import reveal
 
@@ -100,7 +100,7 @@ def test_closed_lids_hide_the_eye_and_open_ones_show_it(person: tuple[Track, Pat
     closed[[names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]] = 1
     pupils = (rig.eyes + np.array([0, 0, 0.012])) @ base.rotation.T + base.translation
     for expression, low, high in ((base.expression, 0.9, 1.0), (closed, 0.0, 0.35)):
-        holes = rig.openings(base, rig.posed(expression))
+        holes = list(map(Opening, *rig.openings(base, rig.posed(expression))))
         for side in (0, 1):
             assert low <= holes[side].seen(pupils[side][:, None])[0] <= high
 
@@ -108,7 +108,8 @@ def test_closed_lids_hide_the_eye_and_open_ones_show_it(person: tuple[Track, Pat
 def test_an_opening_closes_beyond_its_corners() -> None:
     line = np.linspace(-1, 1, 9)
     upper = np.column_stack([line, -0.3 * (1 - line**2)])
-    hole = Opening.of(upper, upper * [1, -1], 0.01, 0.0)
+    frames, borders = opened(np.stack([upper, upper * [1, -1]])[None], np.array([0.01]), np.zeros(1))
+    hole = Opening(frames[0], borders[0])
     points = np.array([[0, 0, 1], [0, 0.29, 1], [0, 0.31, 1], [1.1, 0, 1], [-1.1, 0, 1], [0, 0.62, 2]]).T
     seen = hole.seen(points.astype(np.float32))
     assert seen[0] > 0.99 and seen[1] > 0.8 and seen[2] < 0.2
