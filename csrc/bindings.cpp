@@ -31,6 +31,7 @@ void bind_patches(nb::module_& m);
 void bind_raster(nb::module_& m);
 void bind_render(nb::module_& m);
 void bind_resemblance(nb::module_& m);
+void bind_sines(nb::module_& m);
 void bind_sparse(nb::module_& m);
 void bind_splat(nb::module_& m);
 void bind_tables(nb::module_& m);
@@ -76,6 +77,7 @@ NB_MODULE(_native, m) {
     bind_raster(m);
     bind_render(m);
     bind_resemblance(m);
+    bind_sines(m);
     bind_sparse(m);
     bind_splat(m);
     bind_tables(m);

@@ -1,4 +1,4 @@
-"""``avatarkit export``: tracks as face capture or data sets for other programs, captures as each other, splats."""
+"""``avatarkit export``: tracks and avatars as other programs take them: captures, data sets, splats, meshes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avatarkit.commands import console, moving
+from avatarkit.commands import console, handing, moving
 from avatarkit.files.errors import AvatarkitError, UsageError
 
 if TYPE_CHECKING:
     from avatarkit.files.facecap import FaceCapture
-    from avatarkit.files.streams import Output
 
 
 class Layout(StrEnum):
@@ -29,8 +28,8 @@ def command(
     source: Annotated[
         Path | None,
         typer.Argument(
-            help="Track (*.track.npz), face capture (*.csv, *.jsonl) or Gaussian avatar (*.safetensors); left out "
-            "or '-': a track (for a .ply an avatar) on standard input.",
+            help="Track (*.track.npz), face capture (*.csv, *.jsonl) or avatar (*.safetensors); left out or '-': a "
+            "track (for .ply, .glb and .obj an avatar) on standard input.",
             show_default=False,
         ),
     ] = None,
@@ -39,8 +38,8 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            help="face.csv (Live Link Face), face.jsonl (JSON lines), me.ply (an avatar's 3D Gaussian splats), or a "
-            "new folder for a data set.",
+            help="face.csv (Live Link Face), face.jsonl (JSON lines), me.glb (an animated head with a mesh), me.obj, "
+            "me.ply (its mesh, or the splats of Gaussians), or a new folder for a data set.",
             show_default=False,
         ),
     ] = None,
@@ -50,33 +49,47 @@ def command(
         float, typer.Option(min=0.0, max=0.9, help="Share of the frames, the last ones, that is for testing.")
     ] = 0.1,
     set_: moving.Settings = None,
-    yaw: Annotated[float, typer.Option(help="Splats: turn the head to its left, degrees.")] = 0.0,
-    pitch: Annotated[float, typer.Option(help="Splats: bow the head, degrees.")] = 0.0,
-    roll: Annotated[float, typer.Option(help="Splats: tilt the head to its right shoulder, degrees.")] = 0.0,
+    yaw: Annotated[float, typer.Option(help="Avatars: turn the head to its left, degrees.")] = 0.0,
+    pitch: Annotated[float, typer.Option(help="Avatars: bow the head, degrees.")] = 0.0,
+    roll: Annotated[float, typer.Option(help="Avatars: tilt the head to its right shoulder, degrees.")] = 0.0,
     identity: Annotated[
-        int, typer.Option(min=0, help="Splats: which avatar of a file that holds several, from 0.")
+        int, typer.Option(min=0, help="Avatars: which one of a file that holds several, from 0.")
     ] = 0,
+    driver: Annotated[
+        Path | None,
+        typer.Option(help="Track that animates a .glb (default: no animation).", show_default=False),
+    ] = None,
+    texture: Annotated[int, typer.Option(min=64, max=8192, help="Pixels a side of a mesh's texture.")] = 1024,
     video: console.Video = None,
     json: console.Json = False,
     quiet: console.Quiet = False,
 ) -> None:
     """Hand tracks and avatars on to other programs.
 
-    A track becomes face capture, or a data set with pictures and poses; a Gaussian avatar becomes the splats of one
-    expression and pose.
+    A track becomes face capture, or a data set with pictures and poses. An avatar becomes an animated head (.glb, by
+    the method nha), or the mesh or the splats of one expression and pose.
     """
     from avatarkit.files import facecap, streams
 
     if output is None:
-        raise UsageError("no output: give -o face.csv, -o face.jsonl, -o me.ply, or -o FOLDER for a data set")
-    splats = output.suffix.lower() == ".ply"
-    if not splats and (set_ or yaw or pitch or roll or identity):
-        raise UsageError("--set, --yaw, --pitch, --roll and --identity are for splats: give -o me.ply")
-    given = streams.input_path(source, "an avatar" if splats else "a track")
-    if splats:
-        target = streams.output(output, "", "", ".ply")
-        written = _splats(given, target, moving.settings(tuple(set_ or ())), (yaw, pitch, roll), identity)
-        console.summary({"gaussians": written, "output": target.name}, json, target, quiet)
+        raise UsageError(
+            "no output: give -o face.csv, -o face.jsonl, -o me.glb, -o me.obj, -o me.ply, or -o FOLDER for a data set"
+        )
+    kind = output.suffix.lower()
+    of_avatar = kind in handing.KINDS
+    if not of_avatar and (set_ or yaw or pitch or roll or identity):
+        raise UsageError(
+            "--set, --yaw, --pitch, --roll and --identity are for avatars: give -o me.glb or me.ply"
+        )
+    if driver is not None and kind != ".glb":
+        raise UsageError("--driver animates a .glb: give -o me.glb")
+    given = streams.input_path(source, "an avatar" if of_avatar else "a track")
+    if of_avatar:
+        target = streams.output(output, "", "", kind)
+        job = handing.Job(
+            given, target, moving.settings(tuple(set_ or ())), (yaw, pitch, roll), identity, driver, texture
+        )
+        console.summary({**handing.run(job, kind), "output": target.name}, json, target, quiet)
         return
     if facecap.is_capture(output):
         target = streams.output(output, "", "", output.suffix)
@@ -89,7 +102,7 @@ def command(
         console.summary({**values, "output": target.name}, json, target, quiet)
         return
     if output.suffix:
-        raise UsageError(f"{output}: name a .csv, a .jsonl, a .ply, or a folder without a dot")
+        raise UsageError(f"{output}: name a .csv, .jsonl, .glb, .obj or .ply, or a folder without a dot")
     count = _dataset(given, output, layout.value, resolution, holdout, video, quiet)
     values = {"frames": count, "layout": layout.value, "resolution": resolution, "output": str(output)}
     console.summary(values, json, streams.Output(output), quiet)
@@ -106,37 +119,6 @@ def _capture(given: Path | None) -> tuple[FaceCapture, float]:
     with streams.spooled(given) as path:
         track = load_track(path)
     return capture_of(track), float(track.meta["video"]["fps"])
-
-
-def _splats(
-    given: Path | None,
-    target: Output,
-    settings: dict[str, float],
-    turn: tuple[float, float, float],
-    identity: int,
-) -> int:
-    """Writes the splats of an avatar's expression and pose; returns how many."""
-    from avatarkit.files import streams
-    from avatarkit.files.avatar import load_avatar_file
-    from avatarkit.files.identities import chosen
-    from avatarkit.files.ply import save_splats
-    from avatarkit.methods import registry
-    from avatarkit.methods.driving import still
-
-    with streams.spooled(given, ".safetensors") as path:
-        tensors, header = chosen(*load_avatar_file(path), identity)
-        name = streams.STANDARD if given is None else given
-    kind: Any = registry.get(header["method"]).Avatar
-    if not hasattr(kind, "splats"):
-        raise AvatarkitError(
-            f"{name}: an avatar by {header['method']} has no Gaussians to export: make some of it with "
-            f"'avatarkit distill {name}' and export those"
-        )
-    mean, covariance, color, opacity = kind.from_state(tensors, header, "cpu").splats(
-        still(header, settings, *turn)
-    )
-    with target.stream() as stream:
-        return save_splats(mean, covariance, color, opacity, stream)
 
 
 def _dataset(

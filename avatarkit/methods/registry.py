@@ -31,6 +31,7 @@ METHODS: dict[str, str] = {
     "neuralbody": "avatarkit.methods.neuralbody.method:NeuralBodyMethod",
     "manerf": "avatarkit.methods.manerf.method:MANeRFMethod",
     "gaussians": "avatarkit.methods.gaussians.method:Gaussians",
+    "nha": "avatarkit.methods.nha.method:NeuralHead",
     "photo": "avatarkit.methods.photo.method:Photo",
 }
 

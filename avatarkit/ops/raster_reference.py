@@ -62,38 +62,85 @@ def silhouette_pairs(
 ) -> Tensor:
     """Neighboring pixels with an outline between them: [N, 4] int64 (near, far, edge's two vertices).
 
-    ``near`` and ``far`` are flat indices into [B, H, W]; the outline belongs to the triangle of ``near``. An edge is
-    on the outline when nothing lies across it or what lies there folds back over the triangle.
+    ``near`` and ``far`` are flat indices into [B, H, W]; the nearer surface lies on the side of ``near``. An edge is
+    an outline when nothing lies across it or what lies there folds back. It counts between two pixels when it lies
+    before what the farther one shows; of several the outermost does.
     """
-    images, height, width = face.shape
-    index = torch.arange(images * height * width, device=face.device).reshape(face.shape)
-    found = []
-    for axis in (0, 1):
-        neighbor = index[:, :, 1:] if axis == 0 else index[:, 1:]
-        here = index[:, :, :-1] if axis == 0 else index[:, :-1]
-        differ = face.reshape(-1)[here] != face.reshape(-1)[neighbor]
-        p, q = here[differ], neighbor[differ]
-        fp, fq = face.reshape(-1)[p], face.reshape(-1)[q]
-        own = (fq < 0) | ((fp >= 0) & (depth.reshape(-1)[p] <= depth.reshape(-1)[q]))
-        near, far = torch.where(own, p, q), torch.where(own, q, p)
-        f = torch.where(own, fp, fq).long()
-        origin = torch.stack([p % width, p // width % height], 1).to(vertices.dtype) + 0.5
-        image = p // (height * width)
-        taken = torch.zeros(len(p), dtype=torch.bool, device=face.device)
-        for i in range(3):
-            first, second = triangles[f, (i + 1) % 3].long(), triangles[f, (i + 2) % 3].long()
-            a, b = vertices[image, first, :2].detach(), vertices[image, second, :2].detach()
-            own_corner = vertices[image, triangles[f, i].long(), :2].detach()
-            across = opposite[f, i].long()
-            other = vertices[image, across.clamp_min(0), :2].detach()
-            folded = (_side(a, b, own_corner) > 0) == (_side(a, b, other) > 0)
-            steep = (b - a)[:, 1 - axis].abs() >= (b - a)[:, axis].abs()
-            da, db = a[:, 1 - axis] - origin[:, 1 - axis], b[:, 1 - axis] - origin[:, 1 - axis]
-            at = a[:, axis] - origin[:, axis] - da * (b - a)[:, axis] / (db - da)
-            good = ~taken & steep & ((da < 0) != (db < 0)) & (at >= 0) & (at <= 1) & ((across < 0) | folded)
-            found.append(torch.stack([near, far, first, second], 1)[good])
-            taken |= good
-    return torch.cat(found)
+    found = [
+        _image_pairs(points.detach(), triangles.long(), opposite.long(), face[i], depth[i])
+        + torch.tensor([i * face[i].numel()] * 2 + [0, 0])
+        for i, points in enumerate(vertices)
+    ]
+    return torch.cat(found) if found else torch.empty(0, 4, dtype=torch.int64)
+
+
+def _image_pairs(points: Tensor, triangles: Tensor, opposite: Tensor, face: Tensor, depth: Tensor) -> Tensor:
+    height, width = face.shape
+    corner = torch.arange(3)
+    first, second = (triangles[:, (corner + k) % 3].reshape(-1) for k in (1, 2))
+    own, across = triangles.reshape(-1), opposite.reshape(-1)
+    a, b, c, o = (points[index] for index in (first, second, own, across.clamp_min(0)))
+    border = across < 0
+    outline = border | ((_side(a, b, c) > 0) == (_side(a, b, o) > 0)) & (across >= own)
+    kept = torch.nonzero(outline & torch.isfinite(torch.cat([a, b], 1)).all(1))[:, 0]
+    a, b, c, border, first, second = (x[kept] for x in (a, b, c, border, first, second))
+    u, v = b - a, c - a
+    rise, run = (
+        torch.where(border, u[:, 1], u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]),
+        torch.where(border, u[:, 0], u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2]),
+    )
+    along = (rise.abs() < run.abs()).long()  # 0: answers to horizontal neighbors, 1: to vertical ones
+
+    def axis(values: Tensor, which: Tensor) -> Tensor:
+        return values[:, :2].gather(1, which[:, None])[:, 0]
+
+    start, stop = axis(a, 1 - along), axis(b, 1 - along)
+    size = torch.tensor([height, width])[along]  # lines of pixel centers that the edge can cross
+    low, high = torch.minimum(start, stop), torch.maximum(start, stop)
+    begin = (low - 0.5).clamp(0, 1e6).ceil().long()
+    end = torch.minimum((high - 0.5).clamp(-1, 1e6).ceil().long(), size)
+    count = (end - begin).clamp_min(0)
+    e = torch.repeat_interleave(torch.arange(len(kept)), count)
+    line = torch.arange(len(e)) - (torch.cumsum(count, 0) - count)[e] + begin[e]
+    center = line.to(points.dtype) + 0.5
+    share = (center - start[e]) / (stop - start)[e]
+    at = axis(a, along)[e] + share * (axis(b, along) - axis(a, along))[e]
+    cell = (at - 0.5).floor()
+    side_ways = along[e]
+    fits = (cell >= 0) & (cell < torch.tensor([width - 1, height - 1])[side_ways])
+    e, line, center, share, at, cell, side_ways = (
+        x[fits] for x in (e, line, center, share, at, cell, side_ways)
+    )
+    column = cell.long()
+    p = torch.where(side_ways == 0, line * width + column, column * width + line)
+    q = p + torch.where(side_ways == 0, 1, width)
+    faces, depths = face.reshape(-1), depth.reshape(-1)
+    own_side = (faces[q] < 0) | ((faces[p] >= 0) & (depths[p] <= depths[q]))
+    near, far = torch.where(own_side, p, q), torch.where(own_side, q, p)
+    ahead = (a[e, 2] > 0) & (b[e, 2] > 0)
+    z = torch.where(
+        ahead, 1 / ((1 - share) / a[e, 2] + share / b[e, 2]), a[e, 2] + share * (b[e, 2] - a[e, 2])
+    )
+    middle = torch.where(own_side, cell, cell + 1) + 0.5
+    spot = torch.where(
+        side_ways[:, None] == 0, torch.stack([middle, center], 1), torch.stack([center, middle], 1)
+    )
+    good = (faces[near] >= 0) & (faces[p] != faces[q]) & ((faces[far] < 0) | (z < depths[far]))
+    good &= (_side(a[e], b[e], spot) > 0) == (_side(a[e], b[e], c[e]) > 0)
+    key, distance = (2 * p + side_ways)[good], (at - middle).abs()[good]
+    rows = torch.stack([near, far, first[e], second[e]], 1)[good]
+    # stable sorts from the least significant criterion on
+    ranks = torch.arange(len(key))
+    for criterion in (rows[:, 3], rows[:, 2], -distance, key):
+        ranks = ranks[torch.argsort(criterion[ranks], stable=True)]
+    return _firsts(key[ranks], rows[ranks])
+
+
+def _firsts(key: Tensor, rows: Tensor) -> Tensor:
+    """The first of ``rows`` [N, C] of every value of the sorted ``key`` [N]."""
+    new = torch.ones(len(key), dtype=torch.bool)
+    new[1:] = key[1:] != key[:-1]
+    return rows[new]
 
 
 def blend_silhouettes(color: Tensor, vertices: Tensor, size: torch.Size, pairs: Tensor) -> Tensor:

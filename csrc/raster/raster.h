@@ -18,9 +18,9 @@ struct RasterShape {
     int64_t images, vertices, faces, height, width;
 };
 
-// Two neighboring pixels between which the outline of the nearer one's triangle passes.
+// Two neighboring pixels between which an outline passes.
 struct SilhouettePair {
-    int64_t near, far;    // flat pixel indices [B, H, W]: the triangle's own pixel, and its neighbor
+    int64_t near, far;      // flat pixel indices [B, H, W]: the side of the nearer surface, and its neighbor
     int64_t first, second;  // vertices of the outline's edge (without the image's offset)
 };
 
@@ -58,7 +58,9 @@ AK_DECLARE(void texture_backward(const float* texture, int64_t rows, int64_t col
                                  float* grad_texture, float* grad_uv))
 
 // All silhouette pairs in row-major order of their upper left pixel. opposite [F, 3]: the vertex across the edge that
-// faces corner i, -1 at a border. An edge is on the outline when nothing lies across it or its neighbor folds back.
+// faces corner i, -1 at a border. An edge is an outline when nothing lies across it or its neighbor folds back, whether
+// or not its own triangles show at a pixel center: those of a fine mesh hardly ever do. It counts between two pixels
+// when it lies before what the farther one shows; of several the outermost does.
 AK_DECLARE(void silhouette_pairs(const float* vertices, const int32_t* triangles, const int32_t* opposite,
                                  const RasterShape& shape, const int32_t* face, const float* depth,
                                  std::vector<SilhouettePair>& pairs))

@@ -9,6 +9,7 @@ from avatarkit.ops.reference import occupancy
 from avatarkit.ops.reference.field import density_mlp, field_mlp, hash_encode, spherical_harmonics
 from avatarkit.ops.reference.normals import vertex_normals
 from avatarkit.ops.reference.rays import composite, march, render_rays
+from avatarkit.ops.reference.sines import sine_mlp
 from avatarkit.ops.reference.sparse import sparse_conv, sparse_reverse, sparse_rules
 from avatarkit.ops.reference.tables import adam_blend, blend
 from avatarkit.ops.reference.visible import visible_samples
@@ -24,6 +25,7 @@ __all__ = [
     "march",
     "occupancy",
     "render_rays",
+    "sine_mlp",
     "sparse_conv",
     "sparse_reverse",
     "sparse_rules",

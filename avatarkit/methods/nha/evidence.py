@@ -1,0 +1,138 @@
+"""What a frame shows of a head, and the sums of energies that compare the head with it (eq. 1 to 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatarkit.data.clip import ClipFrames
+from avatarkit.heads.model import MESH_LANDMARKS
+from avatarkit.losses.patch import PatchLoss
+from avatarkit.methods.nha.energies import appearance, landmarks, normals, semantics
+from avatarkit.methods.nha.energies import offsets as regular
+from avatarkit.methods.nha.figure import Figure, Shape, Surface
+from avatarkit.methods.nha.template import EYES, HAIR, INSIDE, SKIN
+
+MILLIMETERS = 1000.0
+LAPLACIAN, CONSISTENCY, DISTRIBUTION = 0.01, 5e-4, 2e-3
+"""Weights of the offsets' regularizers, whose offsets count in millimeters."""
+OUTLINE, REGIONS = 1.0, 0.1
+"""Weights of the head's outline and of the regions inside it: labels are less sure than mattes."""
+EVERYWHERE = 0.2
+"""Share of the pose consistency beyond the face: what the neck does depends on the pose."""
+LIDS = 0.5
+"""Weight of the lids' distances beside the landmarks'."""
+TILES, TILE = 4, 64
+"""Squares a step, and pixels of their sides, on which the perceptual energy is measured."""
+_LANDMARK_WEIGHTS = landmarks.weights()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the energies."""
+
+    landmark: float
+    normal: float
+    semantic: float
+    offset: float
+    photometric: float
+    perceptual: float
+    lids: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A training frame at resolution R."""
+
+    rgb: Tensor
+    """[R, R, 3]"""
+    matte: Tensor
+    """[R, R] of the head"""
+    regions: Tensor
+    """[R, R, 3] skin, eyes, hair"""
+    known: Tensor
+    """[R, R] 1 inside the video frame"""
+    points: Tensor
+    """[468, 2] detected landmarks, pixels of the crop"""
+
+    @classmethod
+    def of(cls, clip: ClipFrames, position: int) -> Evidence:
+        """The frame at a ``position`` of the track."""
+        side = clip.resolution
+        left, top, right, bottom = clip.visible
+        known = torch.zeros(side, side)
+        known[top:bottom, left:right] = 1
+        matte = torch.from_numpy(clip.head(position).astype(np.float32) / 255)
+        labels = torch.from_numpy(clip.labels(position).astype(np.int64))
+        return cls(
+            rgb=torch.from_numpy(clip.rgb(position).astype(np.float32) / 255),
+            matte=matte,
+            regions=semantics.regions(labels, matte),
+            known=known,
+            points=torch.from_numpy(clip.points(position)[:MESH_LANDMARKS].copy()),
+        )
+
+
+def geometry_energy(
+    figure: Figure, shape: Shape, surface: Surface, pseudo: Surface, evidence: Evidence, weights: Weights,
+    umbrella: Tensor,
+) -> Tensor:  # fmt: skip
+    """E_geom (eq. 2) without the prior on coefficients; ``pseudo`` is the tracked head as the same camera sees it."""
+    result = torch.zeros(())
+    if weights.landmark and bool(torch.isfinite(evidence.points).all()):
+        index = torch.from_numpy(figure.template.landmarks[:MESH_LANDMARKS]).long()
+        projected = surface.pixels[index, :2]
+        value = landmarks.landmarks(projected, evidence.points, _LANDMARK_WEIGHTS)
+        if weights.lids:
+            value = value + LIDS * landmarks.lids(projected, evidence.points)
+        result = result + weights.landmark * value / evidence.matte.shape[0]
+    if weights.normal:
+        mask = (pseudo.facial > 0.5) & (surface.facial > 0.5)
+        result = result + weights.normal * normals.normal_laplacian(surface.normals, pseudo.normals, mask)
+    if weights.semantic:
+        result = result + weights.semantic * _semantic(figure, surface, evidence)
+    if weights.offset:
+        own, moving = shape.offsets * MILLIMETERS, shape.moving * MILLIMETERS
+        facial = torch.from_numpy(figure.template.facial)
+        value = LAPLACIAN * regular.laplacian(own, umbrella)
+        value = value + CONSISTENCY * regular.consistency(moving, EVERYWHERE + facial)
+        value = value + DISTRIBUTION * regular.distribution(own, facial)
+        result = result + weights.offset * value
+    return result
+
+
+def _semantic(figure: Figure, surface: Surface, evidence: Evidence) -> Tensor:
+    """The head's outline everywhere, its regions where the mesh knows which is which."""
+    groups = surface.groups
+    ours = torch.stack([groups[..., SKIN] + groups[..., INSIDE], groups[..., EYES], groups[..., HAIR]], -1)
+    blended = figure.blended(
+        surface, torch.cat([ours, torch.ones_like(surface.opacity)], 2) * surface.opacity
+    )
+    outline = semantics.semantic(blended[..., 3:], evidence.matte[..., None], evidence.known)
+    sure = evidence.known * (1 - surface.unsure.detach())
+    return OUTLINE * outline + REGIONS * semantics.semantic(blended[..., :3], evidence.regions, sure)
+
+
+def appearance_energy(
+    picture: Tensor, evidence: Evidence, weights: Weights, perceptual: PatchLoss, generator: torch.Generator
+) -> Tensor:
+    """E_app (eq. 3) of a premultiplied ``picture`` [R, R, 4], both heads before one random plain background.
+
+    A background that is never the same tells where the head ends; squares for the perceptual part lie on the head.
+    """
+    behind = torch.rand(3, generator=generator)
+    ours = picture[..., :3] + (1 - picture[..., 3:]) * behind
+    matte = evidence.matte[..., None]
+    theirs = evidence.rgb * matte + behind * (1 - matte)
+    result = weights.photometric * appearance.photometric(ours, theirs, evidence.known)
+    side = min(TILE, evidence.matte.shape[0])
+    inside = torch.nonzero(evidence.matte > 0.5)
+    if weights.perceptual and len(inside):
+        middle = inside[torch.randint(len(inside), (TILES,), generator=generator)]
+        corners = (middle - side // 2).clamp(0, evidence.matte.shape[0] - side)
+        cut = (appearance.tiles(image, corners, side) for image in (ours, theirs))
+        result = result + weights.perceptual * perceptual(*cut)
+    return result
