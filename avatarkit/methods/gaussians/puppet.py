@@ -78,7 +78,7 @@ class Puppet:
         """What depends on the drive alone."""
         rig, vertices = self.rig, self.rig.posed(np.asarray(drive.expression, np.float32))
         coefficients = self.drivers.coefficients(drive, vertices, rig)
-        joints, torso = rig.joints(drive), self.torso(drive, coefficients)
+        joints, torso = rig.joints(drive), self.torso(drive)
         body = torso[:, :3] @ rig.rest
         body[:, 3] += torso[:, 3]
         cranium = np.asarray(drive.rotation) @ rigs.HINGE + np.asarray(drive.translation)
@@ -89,7 +89,7 @@ class Puppet:
             np.stack([joints.pose, body]), pivots, (torch.from_numpy(frames), torch.from_numpy(borders)),
         )  # fmt: skip
 
-    def torso(self, drive: Drive, coefficients: Float) -> Float:
+    def torso(self, drive: Drive) -> Float:
         """[3, 4] motion of the torso in camera space from its rest.
 
         The clip's own track tells it in its picture where it could be followed; otherwise, and for anybody else, the
@@ -101,7 +101,7 @@ class Puppet:
         if drive.torso is not None and sure and np.isfinite(drive.torso).all():
             plane = _compose(drive.torso, _inverse(self.torso_rest))
         else:
-            a, b, x, y = self.torso_map @ np.append(coefficients[self.drivers.posing], 1)
+            a, b, x, y = self.torso_map @ np.append(self.drivers.placed(drive), 1)
             plane = np.array([[1 + a, -b, x], [b, 1 + a, y]])
         k = np.asarray(self.drivers.intrinsics, np.float64)
         turn, center = np.asarray(plane[:, :2], np.float64), k[:2, 2]

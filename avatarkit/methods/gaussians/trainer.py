@@ -88,7 +88,7 @@ class Trainer:
         if track.torso is not None and np.isfinite(track.torso[rest]).all():
             puppet.torso_rest = track.torso[rest].astype(np.float32)
             seen = np.isfinite(track.torso[training]).all((1, 2)) & (_confidence(track)[training] > UNSURE)
-            poses = np.stack([puppet.pose(drive).coefficients for drive in drives])[:, drivers.posing]
+            poses = np.stack([drivers.placed(drive) for drive in drives])
             if seen.any():
                 puppet.torso_map = torso_model(
                     track.torso[training][seen],
