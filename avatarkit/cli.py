@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -48,4 +49,7 @@ app.command("demo")(demo.command)
 
 def main() -> None:
     """Entry point of the console script."""
+    # Read when numpy is imported. Its matrices are small here: BLAS's threads would wait for one another, and spin
+    # beside those of the commands.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
@@ -73,8 +72,6 @@ def run(job: Job, json: bool, quiet: bool) -> dict[str, Any]:
 
     Raises AvatarkitError where it cannot be done.
     """
-    # Read when numpy is imported: for matrices this small, BLAS's threads would only spin beside those that work.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from avatarkit.commands import console
     from avatarkit.files.streams import output, spooled
     from avatarkit.methods.steering import Steering

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -21,8 +22,8 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Result = TypeVar("Result")
 
-CHUNK = 128
-"""Frames solved together: enough for matrix products to pay, few enough to keep memory flat."""
+CHUNK = 256
+"""Most frames solved together: enough for matrix products to pay, few enough to keep memory flat."""
 COURTEOUS = 2
 """The same for work that gives way to other work."""
 GIVE_WAY: ContextVar[Callable[[], object] | None] = ContextVar("GIVE_WAY", default=None)
@@ -263,8 +264,12 @@ def prior_of(basis: Basis, settings: Settings) -> Prior:
 
 
 def _chunks(count: int) -> list[slice]:
-    size = CHUNK if GIVE_WAY.get() is None else COURTEOUS
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    """Parts of ``count`` frames: as many for each of two threads, alike in size."""
+    if GIVE_WAY.get() is not None:
+        return [slice(start, min(start + COURTEOUS, count)) for start in range(0, count, COURTEOUS)]
+    parts = min(2 * -(-count // (2 * CHUNK)), count)
+    ends = [count * part // parts for part in range(parts + 1)] if parts else [0]
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def _mapped(work: Callable[[slice], Result], count: int) -> Iterator[Result]:
