@@ -46,6 +46,7 @@ class Job:
     sheet: Path | None = None
     csv: Path | None = None
     compare: bool = False
+    refit: bool = False
     markdown: Path | None = None
     threads: int = 0
     device: str = "cpu"
@@ -107,12 +108,16 @@ def compare(
     for rival in rivals:
         if rival.stage is not None:
             rival.stage, drives[rival.name] = _at(rival.stage, track, quiet)
+            if job.refit and not hasattr(rival.stage.avatar, "refitted"):
+                console.note(f"{rival.name}: cannot be fitted to single frames: judged as tracked", quiet)
     _open_videos(rivals, track, chosen, quiet)
     baselines = _Baselines(clip, training, chosen)
     with console.progress("comparing", len(chosen), quiet) as bar:
         for i, position in enumerate(chosen):
             pictures = baselines.pictures(i)
             for rival in rivals:
+                if job.refit:
+                    _refit(rival, clip, drives, int(position))
                 began = time.perf_counter()
                 pictures[rival.name] = _picture(rival, clip, drives, int(position))
                 rival.seconds.append(time.perf_counter() - began)
@@ -123,7 +128,8 @@ def compare(
                 gallery.offer(i, len(chosen), truth.rgb, shown)
             bar.advance()
     return {
-        "split": split, "truth": str(source), "resolution": resolution, "training_frames": len(training),
+        "split": split, "refit": job.refit, "truth": str(source), "resolution": resolution,
+        "training_frames": len(training),
         "avatars": {rival.name: rival.known() for rival in rivals if rival.stage is not None},
     }  # fmt: skip
 
@@ -238,6 +244,17 @@ def _open_videos(rivals: list[_Rival], track: Track, chosen: Positions, quiet: b
         rival.frames = read_frames_at(
             rival.video, wanted, None if (info.width, info.height) == size else size
         )
+
+
+def _refit(rival: _Rival, clip: ClipFrames, drives: dict[str, list[Drive | None]], position: int) -> None:
+    """Puts the frame's own pose and expression in place of the tracked ones, where the avatar can find them."""
+    drive = drives.get(rival.name, [None] * (position + 1))[position]
+    if rival.stage is None or drive is None or not hasattr(rival.stage.avatar, "refitted"):
+        return
+    drives[rival.name][position] = rival.stage.avatar.refitted(
+        drive, clip.camera, clip.rgb(position), clip.head(position), clip.labels(position),
+        clip.points(position), clip.visible,
+    )  # fmt: skip
 
 
 def _picture(rival: _Rival, clip: ClipFrames, drives: dict[str, list[Drive | None]], position: int) -> Image:

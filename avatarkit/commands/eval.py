@@ -67,6 +67,12 @@ def command(
     compare: Annotated[
         bool, typer.Option("--compare", help="One line an avatar, with the time of its fit and its frames/s.")
     ] = False,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="Fit pose and expression to every frame first (avatars by nha; seconds each)."
+        ),
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Table to write as CSV.", show_default=False)] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="The table of --compare to write as Markdown.", show_default=False)
@@ -83,7 +89,7 @@ def command(
         comparison.Job(
             inputs=tuple(inputs or ()), track=track, video=video, frames=frames, holdout=holdout,
             resolution=resolution, lpips=lpips.value, weights=weights, download=download, sheet=sheet, csv=csv,
-            compare=compare, markdown=markdown,
+            compare=compare, refit=refit, markdown=markdown,
             threads=threads, device=device,
         ),
         json=json,

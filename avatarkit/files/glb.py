@@ -169,6 +169,7 @@ def _skin_attributes(skinning: Float, parts: _Buffer) -> dict[str, int]:
     weights = np.take_along_axis(skinning, order, 1)
     wide = 4 - order.shape[1]
     order, weights = (np.pad(values, ((0, 0), (0, wide))) for values in (order, weights))
+    weights = np.maximum(weights, 0)
     weights = weights / np.maximum(weights.sum(1, keepdims=True), 1e-9)
     order = np.where(weights > 0, order, 0)
     return {

@@ -31,11 +31,14 @@ class NeuralHeadAvatar:
 
     header: dict[str, Any]
     figure: Figure
+    seen: NDArray[np.bool_]
+    """[V] vertices that the training frames showed; see ``Figure.borrow``"""
     pictures: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """``plate`` and ``torso``: PNG bytes [N] uint8 of what stays behind the head."""
 
     def __post_init__(self) -> None:
         self.figure.requires_grad_(False)
+        self.figure.borrow(self.seen)
         with torch.no_grad():
             self.fields = self.figure.geometry.fields()
         """[V, 1 + K, 3] of the geometry network, which frames only mix"""
@@ -64,6 +67,21 @@ class NeuralHeadAvatar:
 
         return baking.moved(self, drive, size)
 
+    def refitted(
+        self, drive: Drive, camera: Camera, rgb: NDArray[np.uint8], matte: NDArray[np.uint8],
+        labels: NDArray[np.uint8], points: NDArray[np.floating], visible: tuple[int, int, int, int],
+    ) -> Drive:  # fmt: skip
+        """``drive`` with pose and coefficients fitted to a picture of the head alone; see ``refitting.refitted``.
+
+        ``rgb`` [R, R, 3] as ``camera`` sees it, head ``matte`` and ``labels`` [R, R], landmarks ``points`` [L, 2] in
+        its pixels, and left, top, right, bottom of what is ``visible``.
+        """
+        from avatarkit.methods.nha.evidence import Evidence
+        from avatarkit.methods.nha.refitting import refitted
+
+        evidence = Evidence.seen(rgb, matte, labels, points, visible)
+        return refitted(self.figure, self.fields, drive, evidence, camera)
+
     @staticmethod
     def sizes(figure: Figure) -> dict[str, Any]:
         """The header entries from which ``from_state`` builds the figure again."""
@@ -83,7 +101,8 @@ class NeuralHeadAvatar:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and header of the avatar file."""
         weights = {PREFIX + name: value.detach() for name, value in self.figure.state_dict().items()}
-        return {**self.figure.template.state(), **weights, **self.pictures}, self.header
+        seen = torch.from_numpy(self.seen.astype(np.uint8))
+        return {**self.figure.template.state(), **weights, "seen": seen, **self.pictures}, self.header
 
     @classmethod
     def from_state(cls, tensors: dict[str, Tensor], header: dict[str, Any], device: str) -> NeuralHeadAvatar:
@@ -99,6 +118,9 @@ class NeuralHeadAvatar:
             if not all(bool(torch.isfinite(value).all()) for value in own.values()):
                 raise ValueError("the weights are not finite")
             figure.load_state_dict(own)
+            seen = tensors["seen"].numpy().astype(bool)
+            if seen.shape != (len(template),):
+                raise ValueError(f"'seen' is {list(seen.shape)}, not [{len(template)}]")
             if len(template.unit) != len(header["expression_names"]):
                 raise ValueError(
                     f"{len(template.unit)} shapes for {len(header['expression_names'])} expressions"
@@ -108,7 +130,7 @@ class NeuralHeadAvatar:
             raise AvatarkitError(
                 f"the avatar's weights and header do not fit together ({reason}): fit it again"
             ) from error
-        return cls(header, figure, {name: tensors[name] for name in PICTURES if name in tensors})
+        return cls(header, figure, seen, {name: tensors[name] for name in PICTURES if name in tensors})
 
 
 def as_frame(seen: NDArray[np.float32]) -> Frame:

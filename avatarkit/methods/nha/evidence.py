@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
@@ -15,6 +16,8 @@ from avatarkit.methods.nha.energies import appearance, landmarks, normals, seman
 from avatarkit.methods.nha.energies import offsets as regular
 from avatarkit.methods.nha.figure import Figure, Shape, Surface
 from avatarkit.methods.nha.template import EYES, HAIR, INSIDE, SKIN
+
+Image = NDArray[np.uint8]
 
 MILLIMETERS = 1000.0
 LAPLACIAN, CONSISTENCY, DISTRIBUTION = 0.01, 5e-4, 2e-3
@@ -61,18 +64,30 @@ class Evidence:
     @classmethod
     def of(cls, clip: ClipFrames, position: int) -> Evidence:
         """The frame at a ``position`` of the track."""
-        side = clip.resolution
-        left, top, right, bottom = clip.visible
-        known = torch.zeros(side, side)
+        return cls.seen(
+            clip.rgb(position),
+            clip.head(position),
+            clip.labels(position),
+            clip.points(position),
+            clip.visible,
+        )
+
+    @classmethod
+    def seen(
+        cls, rgb: Image, matte: Image, labels: Image, points: NDArray[np.floating], visible: tuple[int, ...]
+    ) -> Evidence:
+        """Of a crop's picture [R, R, 3], head matte and labels [R, R], landmarks [L, 2] in its pixels, and left, top,
+        right, bottom of what lies inside the video frame."""
+        left, top, right, bottom = visible
+        known = torch.zeros(matte.shape)
         known[top:bottom, left:right] = 1
-        matte = torch.from_numpy(clip.head(position).astype(np.float32) / 255)
-        labels = torch.from_numpy(clip.labels(position).astype(np.int64))
+        alpha = torch.from_numpy(matte.astype(np.float32) / 255)
         return cls(
-            rgb=torch.from_numpy(clip.rgb(position).astype(np.float32) / 255),
-            matte=matte,
-            regions=semantics.regions(labels, matte),
+            rgb=torch.from_numpy(rgb.astype(np.float32) / 255),
+            matte=alpha,
+            regions=semantics.regions(torch.from_numpy(labels.astype(np.int64)), alpha),
             known=known,
-            points=torch.from_numpy(clip.points(position)[:MESH_LANDMARKS].copy()),
+            points=torch.from_numpy(np.ascontiguousarray(points[:MESH_LANDMARKS], np.float32)),
         )
 
 

@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from avatarkit.methods.drivers import Drivers
 from avatarkit.methods.nha.geometry import Geometry, JointRange, joints_of
-from avatarkit.methods.nha.template import GROUPS, Template
+from avatarkit.methods.nha.template import GROUPS, HAIR, SKIN, Template
 from avatarkit.methods.nha.texture import SPREAD, Texture
 from avatarkit.methods.registry import Drive
 from avatarkit.ops import raster
@@ -122,7 +123,8 @@ class Figure(nn.Module):
         self.around = Incidence.of(template.triangles, len(template))
         self.opposite = raster.edge_opposites(template.triangles)
         center = (template.neutral.min(0) + template.neutral.max(0)) / 2
-        self.places = (neutral - torch.from_numpy(center)) / CUBE + 0.5
+        self._own_places = (neutral - torch.from_numpy(center)) / CUBE + 0.5
+        self.places = self._own_places
         skinning = torch.from_numpy(template.skinning)
         self._weights = skinning[:, [NECK, LEFT_EYE, RIGHT_EYE]].t().contiguous()
         self._hinges = torch.from_numpy(template.joints[[0, 2, 3]])
@@ -137,6 +139,21 @@ class Figure(nn.Module):
             ],
             1,
         )
+
+    def borrow(self, seen: NDArray[np.bool_]) -> None:
+        """Vertices that no picture showed (``seen`` [V]) take the texture's place of the nearest one that some did.
+
+        What the network says of places it was never asked for is noise: the back of a head goes on as its sides do.
+        Skin borrows from skin and hair from hair; eyes and the mouth's inside keep their own.
+        """
+        places, template = self._own_places.clone(), self.template
+        for group in (SKIN, HAIR):
+            ours = template.group == group
+            known, unknown = np.flatnonzero(ours & seen), np.flatnonzero(ours & ~seen)
+            if len(known) and len(unknown):
+                nearest = cKDTree(template.neutral[known]).query(template.neutral[unknown])[1]
+                places[torch.from_numpy(unknown)] = self._own_places[torch.from_numpy(known[nearest])]
+        self.places = places
 
     @cached_property
     def shapes(self) -> Tensor:

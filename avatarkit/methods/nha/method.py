@@ -50,9 +50,9 @@ class NeuralHead:
         track = subject.track
         training, heldout = split(track, config.holdout)
         # Rest pose, torso and plate come from training frames alone: held-out ones stay unseen.
-        seen = replace(track, valid=np.isin(np.arange(len(track)), training))
-        rest = neutral_frame(seen)
-        scene, pictures, policy = scenery(seen, subject.source, rest, config.background, progress)
+        shown = replace(track, valid=np.isin(np.arange(len(track)), training))
+        rest = neutral_frame(shown)
+        scene, pictures, policy = scenery(shown, subject.source, rest, config.background, progress)
         head = heads.load(track.meta.get("head", {}).get("name", "builtin"))
         if track.neutral.shape != head.vertices.shape:
             raise AvatarkitError("the track was made with another head model: track the clip again")
@@ -60,16 +60,18 @@ class NeuralHead:
             gauge = Gauge(clip, scene, np.asarray(NECK_PIVOT, np.float32), rest)
             trainer = Trainer.create(config, clip, training, head)
             best = train(trainer, heldout, gauge, progress)
+            seen = trainer.seen()
+            trainer.figure.borrow(seen)
             progress({"stage": "measuring", "step": 0, "steps": 1})
             draw = trainer.drawing()
             on_training = gauge.quality(draw, some(training, MEASURED))
             on_heldout = gauge.quality(draw, some(heldout, MEASURED))
-        header = clip_header(self.name, seen, config, training, policy)
+        header = clip_header(self.name, shown, config, training, policy)
         header |= NeuralHeadAvatar.sizes(trainer.figure)
         header["metrics"] = metrics(trainer, on_training, on_heldout, time.perf_counter() - started)
         header["metrics"]["kept_step"] = best.step if config.keep_best and len(heldout) else trainer.step
         header["heldout_curve"] = best.curve
-        return NeuralHeadAvatar(header, trainer.figure, pictures)
+        return NeuralHeadAvatar(header, trainer.figure, seen, pictures)
 
 
 def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: Progress) -> Best:

@@ -107,7 +107,7 @@ class Template:
             triangles=triangles,
             shapes=np.rint(np.moveaxis(moved, 1, 0) / unit[:, None, None]).astype(np.int8),
             unit=unit.astype(np.float32),
-            skinning=carried(head.skinning),
+            skinning=_shares(carried(head.skinning)),
             joints=head.joints_of(neutral).astype(np.float32),
             uv=uv,
             uv_triangles=np.concatenate([uv_fine, head.uv_triangles[loose]]).astype(np.int32),
@@ -184,6 +184,12 @@ def _halved_uv(uv: Float, triangles: Index) -> tuple[Float, NDArray[np.int64]]:
     ab, bc, ca = (which.reshape(-1, 3) + len(uv)).T
     fine = np.stack([a, ab, ca, b, bc, ab, c, ca, bc, ab, bc, ca], 1).reshape(-1, 3)
     return np.concatenate([uv, uv[unique].mean(1)]).astype(np.float32), fine
+
+
+def _shares(weights: Float) -> Float:
+    """[V, J] rows that are not negative and sum to one: smooth subdivision overshoots."""
+    kept = np.clip(weights, 0, 1)
+    return np.asarray(kept / kept.sum(1, keepdims=True), np.float32)
 
 
 def _fade(triangles: Index, count: int, points: Float) -> Float:

@@ -24,6 +24,7 @@ from avatarkit.methods.nha.geometry import JointRange, joints_of
 from avatarkit.methods.nha.template import Template
 from avatarkit.methods.quality import Draw
 from avatarkit.methods.registry import Drive, Frame
+from avatarkit.methods.session import some
 from avatarkit.ops.native import retain_memory
 from avatarkit.rendering.camera import Camera
 
@@ -36,6 +37,8 @@ SHAPE_EVERY = 2
 """In the third stage every so many steps the geometry learns, too; its own pass costs as much as the texture's."""
 PRIOR = 2e-3
 """Weight of the prior on what frames add of their own."""
+SEEN_IN, FACING = 60, -0.4
+"""Training frames in which vertices are looked for, and the camera-space z of normals from which one is seen."""
 TURN, MOVE = 0.1, 0.02
 """Radians and meters that one unit of a frame's own pose is worth: pose and coefficients learn at one rate."""
 
@@ -199,6 +202,20 @@ class Trainer:
             with torch.no_grad():
                 self._fields = self.figure.geometry.fields()
         return self._fields
+
+    def seen(self) -> NDArray[np.bool_]:
+        """[V] whether a vertex faced the camera, unhidden and unfaded, in some of the training frames."""
+        figure = self.figure
+        found = np.zeros(len(figure.template), bool)
+        for position in some(self.training, SEEN_IN):
+            with torch.no_grad():
+                shape = figure.shape(self.moment(int(position)), self.fields())
+                surface = figure.surface(shape.vertices, self.clip.camera)
+            inside = torch.from_numpy(self.clip.head(int(position)) > 127)
+            clear = inside & (surface.normals[..., 2] < FACING) & (surface.opacity[..., 0] > 0.9)
+            faces = np.unique(surface.face[clear].numpy())
+            found[figure.template.triangles[faces].reshape(-1)] = True
+        return found
 
     def drawing(self) -> Draw:
         """Draws frames of the clip with the fit as it stands, as tracked."""

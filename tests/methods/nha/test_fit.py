@@ -159,3 +159,34 @@ def test_options_and_tracks_are_checked(person: tuple[Track, Path]) -> None:
     track, folder = person
     with pytest.raises(AvatarkitError, match="another head"):
         fit((replace(track, neutral=track.neutral[:100]), folder))
+
+
+def test_a_frame_is_fitted_for_pose_and_expression_only(
+    avatar: NeuralHeadAvatar, person: tuple[Track, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pose that is 4 mm and 2 degrees off and a mouth that is too closed come back; the avatar stays as it is."""
+    from avatarkit.methods.nha import refitting
+
+    track, folder = person
+    monkeypatch.setattr(refitting, "STEPS", 25)
+    before = {name: value.clone() for name, value in weights(avatar).items()}
+    drive = Drive.of(track, 6)
+    turn = np.array([[1, 0, 0.035], [0, 1, 0], [-0.035, 0, 1]], np.float32)
+    jaw = list(track.expression_names).index("jawOpen")
+    expression = drive.expression.copy()
+    expression[jaw] -= 0.2
+    wrong = replace(
+        drive, rotation=turn @ drive.rotation, translation=drive.translation + np.float32(0.004),
+        expression=expression,
+    )  # fmt: skip
+    with ClipFrames(track, folder, 64) as clip:
+        found = avatar.refitted(
+            wrong, clip.camera, clip.rgb(6), clip.head(6), clip.labels(6), clip.points(6), clip.visible
+        )
+
+    def off(other: Drive) -> float:
+        return float(np.abs(other.translation - drive.translation)[:2].sum())
+
+    assert off(found) < 0.5 * off(wrong)
+    assert abs(found.expression[jaw] - drive.expression[jaw]) < 0.15
+    assert all(torch.equal(value, before[name]) for name, value in weights(avatar).items())
