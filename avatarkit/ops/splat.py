@@ -6,6 +6,7 @@ Float32 tensors on the CPU run natively; everything else goes to :mod:`avatarkit
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -77,9 +78,7 @@ class _Blend(torch.autograd.Function):
         assert native is not None
         ctx.save_for_backward(residual, coefficients)
         ctx.scale = scale
-        out = torch.empty_like(base)
-        native.splat_blend(plain(base), _bits(residual), scale, plain(coefficients), out)
-        return out
+        return _blended(native, base, residual, coefficients, scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -96,6 +95,14 @@ class _Blend(torch.autograd.Function):
             to_coefficients = torch.empty_like(coefficients)
             native.splat_blend_coefficients(_bits(residual), scale, gradient, to_coefficients)
         return gradient, to_residual, to_coefficients, None
+
+
+def _blended(
+    native: ModuleType, base: Tensor, residual: Tensor, coefficients: Tensor, scale: Tensor | None
+) -> Tensor:
+    out = torch.empty_like(base)
+    native.splat_blend(plain(base), _bits(residual), scale, plain(coefficients), out)
+    return out
 
 
 def _bits(residual: Tensor) -> Tensor:
@@ -127,7 +134,10 @@ def blend(base: Tensor, residual: Tensor, coefficients: Tensor, scale: Tensor | 
     native = native_for(base, coefficients, *(() if scale is None else (scale,)))
     if native is None or residual.dtype not in (torch.float32, torch.float16, torch.int8):
         return twin.blend(base, residual, coefficients, scale)
-    result: Tensor = _Blend.apply(base, residual, coefficients, None if scale is None else plain(scale))
+    scale = None if scale is None else plain(scale)
+    if not torch.is_grad_enabled():
+        return _blended(native, base, residual, coefficients, scale)
+    result: Tensor = _Blend.apply(base, residual, coefficients, scale)
     return result
 
 

@@ -48,6 +48,16 @@ inline Vec widen(const uint16_t* from) {
 }
 #endif
 
+// One value: of halves, by way of a vector.
+inline float one(float value) { return value; }
+inline float one(int8_t value) { return static_cast<float>(value); }
+inline float one(uint16_t value) {
+    uint16_t padded[kLanes] = {value};
+    return widen(padded)[0];
+}
+
+constexpr int kRows = 4;
+
 // Calls work(at, vector of from[at...], used) over [begin, end).
 template <class T, class Work>
 inline void each_vector(const T* from, Range range, Work&& work) {
@@ -71,15 +81,32 @@ void blend_as(const T* residual, const float* base, int64_t channels, const Spla
         const int64_t channel = job / parts, begin = job % parts * kPart, end = std::min(begin + kPart, r.count);
         float* to = out + channel * r.count;
         std::copy(base + channel * r.count + begin, base + channel * r.count + end, to + begin);
-        for (int64_t k = 0; k < r.shapes && channel < r.channels; ++k) {
+        if (channel >= r.channels) continue;
+        // Four shapes at a time, so that sums are loaded and stored once for them.
+        const T* rows[kRows];
+        Vec weights[kRows];
+        int taken = 0;
+        const auto add = [&] {
+            for (int i = taken; i < kRows; ++i) rows[i] = rows[0], weights[i] = Vec{};
+            each_vector(rows[0], {begin, end}, [&](int64_t at, Vec first, int used) {
+                if (used == kLanes) {
+                    Vec total = load(to + at) + weights[0] * first;
+                    for (int i = 1; i < kRows; ++i) total += weights[i] * widen(rows[i] + at);
+                    return store(to + at, total);
+                }
+                for (int lane = 0; lane < used; ++lane)
+                    for (int i = 0; i < taken; ++i) to[at + lane] += weights[i][0] * one(rows[i][at + lane]);
+            });
+            taken = 0;
+        };
+        for (int64_t k = 0; k < r.shapes; ++k) {
             const int64_t row = k * r.channels + channel;
             const float weight = coefficients[k] * (r.scale != nullptr ? r.scale[row] : 1.f);
             if (weight == 0.f) continue;
-            each_vector(residual + row * r.count, {begin, end}, [&](int64_t at, Vec shape, int used) {
-                if (used == kLanes) return store(to + at, load(to + at) + splat(weight) * shape);
-                for (int i = 0; i < used; ++i) to[at + i] += weight * shape[i];
-            });
+            rows[taken] = residual + row * r.count, weights[taken] = splat(weight);
+            if (++taken == kRows) add();
         }
+        if (taken > 0) add();
     }
 }
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, from_numpy
+from torch import Tensor, from_numpy, no_grad
 
 from avatarkit.heads import landmarks as marks
 from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
@@ -118,7 +118,8 @@ class Rig:
     def posed(self, expression: Float) -> Float:
         """[U, 3] vertices in head space."""
         neutral, shapes, unit = self._shapes
-        found = blend(neutral, shapes, from_numpy(np.ascontiguousarray(expression, np.float32)), unit)
+        with no_grad():
+            found = blend(neutral, shapes, from_numpy(np.ascontiguousarray(expression, np.float32)), unit)
         return np.asarray(found.numpy().reshape(-1, 3))
 
     def transforms(self, drive: Drive, vertices: Float, cranium: Float, torso: Float) -> Float:
