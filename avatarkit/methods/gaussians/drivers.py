@@ -19,10 +19,6 @@ Float = NDArray[np.float32]
 
 LEVER = 0.1
 """Meters: a turn of one radian counts in the pose as much as a movement by this."""
-SHARED = 0.01
-"""Ridge of what the expression explains of the pose, a share of the frames."""
-FAR = 0.5
-"""How far beyond the clip's poses, in widths of their range, what they show begins to fade."""
 FOREIGN = 2.5
 """How many times the training clip's 99th percentile a landmark residual may measure before it is another person's."""
 
@@ -61,50 +57,21 @@ class Group:
 
     def coefficients(self, values: Float) -> Float:
         """[..., K] of ``values`` [..., D], kept within the training range."""
-        return kept((values - self.mean) @ self.axes.T, self.low, self.high)
+        return self._kept((values - self.mean) @ self.axes.T)
 
+    def faded(self, values: Float) -> Float:
+        """The same, less and less beyond that range, and nothing a whole width of it away.
 
-def kept(values: Float, low: Float, high: Float) -> Float:
-    """``values`` within ``low`` and ``high``."""
-    return np.asarray(np.minimum(np.maximum(values, low), high), np.float32)
+        What a clip's farthest poses show is no guide to poses far beyond them: who always made a face when they
+        turned would make it, at its strongest, whenever the head is turned farther.
+        """
+        found = (values - self.mean) @ self.axes.T
+        beyond = np.maximum(np.maximum(self.low - found, found - self.high), 0)
+        left = np.maximum(1 - beyond / np.maximum(self.high - self.low, 1e-9), 0)
+        return np.asarray(self._kept(found) * left, np.float32)
 
-
-@dataclass(frozen=True, eq=False)
-class Surplus:
-    """The part of the pose that the expression does not tell.
-
-    Who always makes the same face when she turns has one reason for both. The residuals would learn that face from the
-    turn as well, and make it whenever the head is turned. So what the expression explains is the expression's. And what
-    the clip's farthest poses show is no guide to poses far beyond them: there it fades out.
-    """
-
-    explained: Float
-    """[P, E + 1] pose coefficients as an affine function of the expression's"""
-    low: Float
-    """[P] range of the rest over the training frames"""
-    high: Float
-
-    @classmethod
-    def of(cls, pose: Float, expression: Float) -> Surplus:
-        """Of the coefficients [T, P] and [T, E] of a clip."""
-        inputs = np.column_stack([expression, np.ones(len(expression))]).astype(np.float64)
-        ridge = np.diag([*np.full(expression.shape[1], SHARED * len(inputs)), 1e-6])
-        explained = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ pose).T.astype(np.float32)
-        rest = pose - inputs @ explained.T
-        low, high = np.percentile(rest, [0.5, 99.5], axis=0).astype(np.float32)
-        return cls(explained, low, high)
-
-    @classmethod
-    def whole(cls, pose: Group, expression: Group) -> Surplus:
-        """All of the pose, as avatars have it that were made before this was known."""
-        return cls(np.zeros((len(pose), len(expression) + 1), np.float32), pose.low, pose.high)
-
-    def coefficients(self, pose: Float, expression: Float) -> Float:
-        """[P] of one frame's coefficients [P], not kept within any range, and [E]."""
-        rest = pose - self.explained[:, :-1] @ expression - self.explained[:, -1]
-        beyond = np.maximum(np.maximum(self.low - rest, rest - self.high), 0)
-        far = beyond / np.maximum(self.high - self.low, 1e-9)
-        return np.asarray(kept(rest, self.low, self.high) * np.clip(FAR + 1 - far, 0, 1), np.float32)
+    def _kept(self, found: Float) -> Float:
+        return np.asarray(np.minimum(np.maximum(found, self.low), self.high), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +81,6 @@ class Drivers:
     expression: Group
     pose: Group
     landmarks: Group
-    surplus: Surplus
     rotation: Float
     """[3, 3] mean head rotation of the training frames"""
     limit: float
@@ -134,15 +100,9 @@ class Drivers:
             [r for r in residuals if r is not None] or [np.zeros(2 * MESH_LANDMARKS, np.float32)]
         )
         measured = np.sqrt(np.square(known - known.mean(0)).mean(1))
-        acted, placed = (
-            np.stack(rows) for rows in zip(*((d.expression, _place(d, mean)) for d in drives), strict=True)
-        )
-        expression, placing = Group.of(acted, expressions), Group.of(placed, 6 if pose else 0)
-        raw = (placed - placing.mean) @ placing.axes.T
         return cls(
-            expression=expression,
-            pose=placing,
-            surplus=Surplus.of(raw, expression.coefficients(acted)),
+            expression=Group.of(np.stack([drive.expression for drive in drives]), expressions),
+            pose=Group.of(np.stack([_place(drive, mean) for drive in drives]), 6 if pose else 0),
             landmarks=Group.of(known, landmarks),
             rotation=mean,
             limit=FOREIGN * float(np.percentile(measured, 99)),
@@ -167,8 +127,7 @@ class Drivers:
             if values is not None and self._own(values):
                 beyond = self.landmarks.coefficients(values)
         expression = self.expression.coefficients(drive.expression)
-        pose = (_place(drive, self.rotation) - self.pose.mean) @ self.pose.axes.T
-        return np.concatenate([expression, self.surplus.coefficients(pose, expression), beyond])
+        return np.concatenate([expression, self.pose.faded(_place(drive, self.rotation)), beyond])
 
     def _own(self, values: Float) -> bool:
         return float(np.sqrt(np.square(values - self.landmarks.mean).mean())) < self.limit
@@ -176,8 +135,6 @@ class Drivers:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and header entry from which ``from_state`` makes the drivers again."""
         tensors = {"drivers.rotation": self.rotation, "drivers.intrinsics": self.intrinsics}
-        for key in ("explained", "low", "high"):
-            tensors[f"drivers.surplus.{key}"] = getattr(self.surplus, key)
         for name in ("expression", "pose", "landmarks"):
             group: Group = getattr(self, name)
             for key in ("mean", "axes", "low", "high"):
@@ -195,13 +152,8 @@ class Drivers:
             name: Group(*(array(f"{name}.{key}") for key in ("mean", "axes", "low", "high")))
             for name in ("expression", "pose", "landmarks")
         }
-        if "drivers.surplus.explained" in tensors:
-            surplus = Surplus(*(array(f"surplus.{key}") for key in ("explained", "low", "high")))
-        else:
-            surplus = Surplus.whole(groups["pose"], groups["expression"])
         return cls(
             **groups,
-            surplus=surplus,
             rotation=array("rotation"),
             limit=float(entry["limit"]),
             intrinsics=array("intrinsics"),

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from avatarkit import heads
 from avatarkit.files.track import Track
 from avatarkit.methods.gaussians import rig as rigs
-from avatarkit.methods.gaussians.drivers import Drivers, Surplus
+from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.puppet import Puppet, torso_model
 from avatarkit.methods.gaussians.rig import Opening, Rig, opened, twist
 from avatarkit.methods.registry import Drive
@@ -158,19 +158,15 @@ def test_drivers_come_back_from_their_state(person: tuple[Track, Path], rig: Rig
     assert (again.coefficients(drive, vertices, rig) == drivers.coefficients(drive, vertices, rig)).all()
 
 
-def test_what_the_expression_explains_of_the_pose_is_not_the_poses() -> None:
-    random = np.random.default_rng(2)
-    expression = random.normal(0, 1, (400, 5)).astype(np.float32)
-    own = random.uniform(-0.2, 0.2, (400, 2)).astype(np.float32)
-    pose = own + expression[:, :2] * [1, -0.5] + 0.3
-    surplus = Surplus.of(pose, expression)
-    found = np.stack([surplus.coefficients(*rows) for rows in zip(pose, expression, strict=True)])
-    inside = (abs(own) < 0.17).all(1)
-    np.testing.assert_allclose(found[inside], own[inside], atol=0.06)
-    # the same turn with an expression of its own is mostly the turn's, and far beyond the clip it says nothing
-    still = np.zeros(5, np.float32)
-    np.testing.assert_allclose(surplus.coefficients(np.array([0.45, 0.3]), still), [0.15, 0], atol=0.06)
-    assert (surplus.coefficients(np.array([2.0, -2.0]), still) == 0).all()
+def test_far_poses_drive_nothing(person: tuple[Track, Path], rig: Rig, drivers: Drivers) -> None:
+    group = drivers.pose
+    middle = group.mean + np.linalg.pinv(group.axes) @ ((group.low + group.high) / 2)
+    step = np.linalg.pinv(group.axes)[:, 0] * (group.high[0] - group.low[0])
+    at_edge, halfway, far = (group.faded(middle + reach * step)[0] for reach in (0.5, 1.0, 1.6))
+    assert at_edge == pytest.approx(group.high[0], rel=1e-3)
+    assert halfway == pytest.approx(group.high[0] / 2, rel=1e-3)
+    assert far == 0
+    assert group.coefficients(middle + 1.6 * step)[0] == group.high[0]  # what the torso follows stays
 
 
 def test_the_tracked_torso_moves_in_its_picture(
