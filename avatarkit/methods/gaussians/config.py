@@ -14,7 +14,10 @@ class Config(FitOptions):
     """Everything that decides a fit. The defaults are those of the preset ``fast``."""
 
     preset: str = option("fast", "fast or draft (a quarter of the time)")
-    steps: int = option(6000, "training iterations, one frame each; learning rates fall along them")
+    steps: int = option(
+        3000,
+        "training iterations, one frame each; learning rates fall along them; more fit the clip, not the person",
+    )
     minutes: float = option(
         1.0, "train for this time at most (0: no limit); learning rates fall along it; not reproducible"
     )

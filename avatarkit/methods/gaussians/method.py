@@ -30,7 +30,7 @@ from avatarkit.rendering.composite import Scene
 
 WATCHED, MEASURED = 6, 60
 """Frames measured while the fit goes on, and at its end."""
-FIRST_LOOK, LOOK_EVERY = 8.0, 15.0
+FIRST_LOOK, LOOK_EVERY = 4.0, 15.0
 """Seconds to the first look at the held-out frames, and between two later ones."""
 REPORT_EVERY = 0.5
 QUALITY = 93
