@@ -103,7 +103,11 @@ def test_a_file_gives_the_same_bits_back(
     drive = Drive.of(person[0], 3)
     before, after = avatar.render(drive, stage.camera), again.render(drive, stage.camera)
     assert (before.rgb == after.rgb).all() and (before.alpha == after.alpha).all()
-    assert stage.frame(drive).shape == (64, 64, 3) and stage.frame(drive, 128).shape == (64, 64, 3)
+    picture = stage.frame(drive)
+    assert picture.shape == (64, 64, 3) and stage.frame(drive, 128).shape == (64, 64, 3)
+    backdrop = stage.scene.behind(stage._torso_motion(drive))
+    apart = backdrop + before.alpha[..., None] * (before.rgb - backdrop)
+    assert np.abs(picture / 255.0 - apart).max() < 1.6 / 255  # painted over at once, or composed
     assert path.stat().st_size < 16e6
     assert {"heldout_psnr_head", "train_psnr_head", "perceptual"} <= set(avatar.header["metrics"])
 
