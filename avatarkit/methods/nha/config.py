@@ -14,7 +14,7 @@ class Config(FitOptions):
     """Everything that decides a fit. The defaults are those of the preset ``fast``."""
 
     preset: str = option("fast", "fast, or draft (a fifth of the time)")
-    steps: int = option(9000, "training iterations, one frame each; learning rates fall along them")
+    steps: int = option(7800, "training iterations, one frame each; learning rates fall along them")
     minutes: float = option(
         0.0, "train for this time at most (0: no limit); learning rates fall along it; not reproducible"
     )
@@ -50,7 +50,7 @@ class Config(FitOptions):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
-    "draft": {"steps": 1800},
+    "draft": {"steps": 1600},
 }
 
 _LIMITS: Limits = (
