@@ -127,8 +127,7 @@ def _detected(
                 lanes.close()
                 lanes = Lanes(open_detector, MOST_FACES, count)
             under_way.append((index, image, cut, lanes.submit(image)))
-            # One more than there are lanes: none is idle while a result is used.
-            while len(under_way) > (count if count > 1 else 0):
+            while len(under_way) > lanes.waiting:
                 yield first()
         while under_way:
             yield first()

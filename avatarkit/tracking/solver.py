@@ -50,7 +50,7 @@ class Settings:
     ridge: float = 10.0
     look: float = 800.0
     """weight of half the squared distance of the eyeLook coefficients from what the irises say."""
-    steady: float = 1480.0
+    steady: float = 1550.0
     jump: float = 0.04
     pose_smooth: float = 2.0
     gaze_smooth: float = 2.0

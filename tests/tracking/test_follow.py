@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from avatarkit.tracking import lanes
 from avatarkit.tracking.detectors import Face
 from avatarkit.tracking.follow import FORGET, Chooser, Cutter
 from avatarkit.tracking.sighting import gathered, sights
@@ -88,24 +89,36 @@ def lanes_over(levels: list[int], count: int, people=lambda image: 1):
     return found, log
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_lanes_take_frames_in_turn_and_results_come_in_order(count):
-    levels = list(range(20, 31))
+def at_once(monkeypatch, run: int, warm: int) -> None:
+    monkeypatch.setattr(lanes, "LONGEST", run)
+    monkeypatch.setattr(lanes, "WARM", warm)
+
+
+@pytest.mark.parametrize(("count", "run"), [(1, 2), (2, 2), (2, 5), (3, 2)])
+def test_lanes_take_runs_in_turn_and_results_come_in_order(monkeypatch, count, run):
+    at_once(monkeypatch, run, 1)
+    levels = list(range(20, 41))
     found, log = lanes_over(levels, count)
     assert [round(float(f.points[:, 0].mean())) for f in found] == pytest.approx(levels, abs=3)
-    assert [f.index for f in found] == list(range(11)) and all(f.linked for f in found[1:])
-    assert log == [[*levels[lane::count], -2] for lane in range(count)]
+    assert [f.index for f in found] == list(range(21)) and all(f.linked for f in found[1:])
+    expected: list[list[int]] = [[] for _ in range(count)]
+    for start in range(0, 21, 21 if count == 1 else run):
+        lane = expected[start // run % count]
+        lane += ([levels[start - 1]] if start else []) + levels[start : start + (21 if count == 1 else run)]
+    assert log == [[*lane, -2] for lane in expected]
 
 
-def test_a_cut_resets_every_lane_before_the_frames_behind_it():
-    found, log = lanes_over([20, 21, 22, 23, 24, 120, 121, 122], 2)
-    assert [f.cut for f in found] == [False] * 5 + [True] + [False] * 2
-    assert log == [[20, 22, 24, -1, 121, -2], [21, 23, -1, 120, 122, -2]]
+def test_a_cut_resets_every_lane_and_nobody_looks_behind_it(monkeypatch):
+    at_once(monkeypatch, 3, 2)
+    found, log = lanes_over([20, 21, 22, 23, 24, 120, 121, 122, 123, 124], 2)
+    assert [f.cut for f in found] == [False] * 5 + [True] + [False] * 4
+    assert log == [[20, 21, 22, -1, 120, 121, 122, 123, -2], [21, 22, 23, 24, -1, 120, 122, 123, 124, -2]]
 
 
-def test_lanes_close_before_a_wider_search_begins():
+def test_lanes_close_before_a_wider_search_begins(monkeypatch):
+    at_once(monkeypatch, 2, 1)
     _, log = lanes_over([20, 21, 22], 2, people=lambda image: 2)
-    assert log == [[-2], [-2], [20, 22, -2], [21, -2]]
+    assert log == [[-2], [-2], [20, 21, -2], [21, 22, -2]]
 
 
 def center(seen, t: int) -> float:
