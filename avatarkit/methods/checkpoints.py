@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.optim import Optimizer
 
 from avatarkit.files.errors import AvatarkitError
 
@@ -28,6 +29,22 @@ def read(path: Path, clip_hash: str, **wanted: Any) -> tuple[dict[str, Tensor], 
     if facts.get("clip") != clip_hash:
         raise AvatarkitError(f"{path}: belongs to another track: leave --resume out to begin anew")
     return tensors, facts
+
+
+def moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The state of ``optimizer`` as tensors of a checkpoint."""
+    states = optimizer.state_dict()["state"]
+    return {f"adam.{i}.{name}": value for i, state in states.items() for name, value in state.items()}
+
+
+def restore_moments(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Bring ``optimizer`` to the state that ``moments`` wrote among ``tensors``."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("adam."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def damaged(path: Path) -> AvatarkitError:

@@ -17,6 +17,25 @@ from avatarkit.methods.session import deferred_interrupt
 PREVIEW_EVERY, REPORT_EVERY = 20.0, 0.5
 
 
+class Paced:
+    """What a trainer's ``config``, ``step`` and ``seconds`` of training say of how far it is."""
+
+    config: Any
+    step: int
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """How much of the fit is done, by iterations or by time, whichever is further."""
+        done: float = self.step / self.config.steps
+        return max(done, self.seconds / 60 / self.config.minutes) if self.config.minutes else done
+
+    @property
+    def finished(self) -> bool:
+        """Whether iterations or time are used up."""
+        return self.share >= 1
+
+
 def run(
     trainer: Trainable,
     best: Best,

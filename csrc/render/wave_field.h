@@ -74,7 +74,7 @@ class WaveField {
         }
     }
 
-    // The features [64] of a point of the last wave, where the field was not `fast`.
+    // The features [inputs] of a point of the last wave, where the field was not `fast`.
     const float* row(int point) const { return rows_ + point * kWidth; }
 
   private:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from avatarkit.files.track import Track
 from avatarkit.heads.model import HeadModel
+from avatarkit.methods.fitting import Paced
 from avatarkit.methods.gaussians.config import Config
 from avatarkit.methods.gaussians.drivers import Drivers
 from avatarkit.methods.gaussians.footage import Footage
@@ -42,7 +43,7 @@ WARM_UP = 30
 
 
 @dataclass
-class Trainer:
+class Trainer(Paced):
     """A fit under way. Every draw depends on the seed and the step's number alone."""
 
     config: Config
@@ -104,17 +105,6 @@ class Trainer:
         return trainer
 
     # Progress ------------------------------------------------------------------------------------------
-
-    @property
-    def share(self) -> float:
-        """How much of the fit is done, by iterations or by time, whichever is further."""
-        done = self.step / self.config.steps
-        return max(done, self.seconds / 60 / self.config.minutes) if self.config.minutes else done
-
-    @property
-    def finished(self) -> bool:
-        """Whether iterations or time are used up."""
-        return self.share >= 1
 
     def frame_of(self, step: int) -> int:
         """The training frame of a step: all of them once, in random order, then again in another."""

@@ -16,6 +16,7 @@ from avatarkit.data.sampling import Batch, Sampler
 from avatarkit.losses.patch import PatchLoss, as_patches
 from avatarkit.losses.photometric import binary_entropy, l1
 from avatarkit.methods.drivers import Drivers
+from avatarkit.methods.fitting import Paced
 from avatarkit.methods.hull import possible_cells
 from avatarkit.methods.nerfblendshape.config import Config
 from avatarkit.methods.nerfblendshape.density_grid import (
@@ -47,7 +48,7 @@ HULL_FRAMES = 24
 
 
 @dataclass
-class Trainer:
+class Trainer(Paced):
     """A fit under way. ``run`` advances it; every draw depends on the seed and the step's number alone."""
 
     config: Config
@@ -109,17 +110,6 @@ class Trainer:
         )  # fmt: skip
         trainer.blended = tables.blend(trainer._next_coefficients(0))
         return trainer
-
-    @property
-    def share(self) -> float:
-        """How much of the fit is done, by iterations or by time, whichever is further."""
-        done = self.step / self.config.steps
-        return max(done, self.seconds / 60 / self.config.minutes) if self.config.minutes else done
-
-    @property
-    def finished(self) -> bool:
-        """Whether iterations or time are used up."""
-        return self.share >= 1
 
     def advance(self) -> float:
         """One iteration; returns its loss."""

@@ -23,8 +23,7 @@ def save(trainer: Trainer, clip_hash: str, path: Path, best: Best | None = None)
     """Write the state of ``trainer`` to ``path``, atomically. ``clip_hash`` tells which track it was fitted to."""
     tensors: dict[str, Tensor] = {f"figure.{n}": v.detach() for n, v in trainer.figure.state_dict().items()}
     tensors["own"] = trainer.own.detach()
-    for i, state in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{i}.{name}": value for name, value in state.items()}
+    tensors |= checkpoints.moments(trainer.optimizer)
     kept, curve = (best or Best()).state()
     facts = {
         "format": FORMAT, "method": "nha", "config": identity(trainer.config), "clip": clip_hash,
@@ -56,12 +55,6 @@ def _restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any]
     trainer.recall(figure)
     with torch.no_grad():
         trainer.own.copy_(tensors["own"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    whole = trainer.optimizer.state_dict()
-    trainer.optimizer.load_state_dict({**whole, "state": state})
+    checkpoints.restore_moments(trainer.optimizer, tensors)
     trainer.step, trainer.seconds = int(facts["step"]), float(facts["seconds"])
     trainer.samples = int(facts["samples"])

@@ -14,6 +14,7 @@ from avatarkit.data.clip import ClipFrames
 from avatarkit.heads.model import HeadModel
 from avatarkit.losses.perceptual import patch_loss
 from avatarkit.methods.drivers import Drivers
+from avatarkit.methods.fitting import Paced
 from avatarkit.methods.nha.avatar import as_frame
 from avatarkit.methods.nha.config import Config
 from avatarkit.methods.nha.energies import offsets as regular
@@ -44,7 +45,7 @@ TURN, MOVE = 0.1, 0.02
 
 
 @dataclass
-class Trainer:
+class Trainer(Paced):
     """Advances a figure; every draw depends on the seed and the step's number alone."""
 
     config: Config
@@ -102,17 +103,6 @@ class Trainer:
         self._row = {int(position): row for row, position in enumerate(self.training)}
 
     # Progress ------------------------------------------------------------------------------------------
-
-    @property
-    def share(self) -> float:
-        """How much of the fit is done, by iterations or by time, whichever is further."""
-        done = self.step / self.config.steps
-        return max(done, self.seconds / 60 / self.config.minutes) if self.config.minutes else done
-
-    @property
-    def finished(self) -> bool:
-        """Whether iterations or time are used up."""
-        return self.share >= 1
 
     @property
     def stage(self) -> int:

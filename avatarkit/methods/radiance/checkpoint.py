@@ -21,8 +21,7 @@ FORMAT = 1
 def save(trainer: Trainer, method: str, clip_hash: str, path: Path, best: Best | None = None) -> None:
     """Write the state of ``trainer`` to ``path``, atomically. ``clip_hash`` tells which track it was fitted to."""
     tensors: dict[str, Tensor] = {f"model.{n}": v.detach() for n, v in trainer.model.state_dict().items()}
-    for i, state in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{i}.{name}": value for name, value in state.items()}
+    tensors |= checkpoints.moments(trainer.optimizer)
     kept, curve = (best or Best()).state()
     facts = {
         "format": FORMAT, "method": method, "config": identity(trainer.config), "clip": clip_hash,
@@ -51,12 +50,6 @@ def load(trainer: Trainer, method: str, clip_hash: str, path: Path) -> Best:
 def _restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     model = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
     trainer.model.load_state_dict(model)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    whole = trainer.optimizer.state_dict()
-    trainer.optimizer.load_state_dict({**whole, "state": state})
+    checkpoints.restore_moments(trainer.optimizer, tensors)
     trainer.step, trainer.seconds = int(facts["step"]), float(facts["seconds"])
     trainer.samples = int(facts["samples"])

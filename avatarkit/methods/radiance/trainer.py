@@ -13,6 +13,7 @@ from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
 from avatarkit.data.sampling import Batch, Sampler
+from avatarkit.methods.fitting import Paced
 from avatarkit.methods.quality import Draw, Gauge
 from avatarkit.methods.radiance.config import RayConfig
 from avatarkit.methods.radiance.model import Moment, RayModel, View
@@ -28,7 +29,7 @@ PROBES, PEAKS = 6, 6
 
 
 @dataclass
-class Trainer:
+class Trainer(Paced):
     """Advances ``model``; every draw depends on the seed and the step's number alone."""
 
     config: RayConfig
@@ -62,17 +63,6 @@ class Trainer:
         groups = [{**group, "initial": group["lr"]} for group in model.groups(config)]
         optimizer = torch.optim.Adam(groups, betas=BETAS, eps=EPSILON)
         return cls(config, clip, gauge, training, model, sampler, optimizer)
-
-    @property
-    def share(self) -> float:
-        """How much of the fit is done, by iterations or by time, whichever is further."""
-        done = self.step / self.config.steps
-        return max(done, self.seconds / 60 / self.config.minutes) if self.config.minutes else done
-
-    @property
-    def finished(self) -> bool:
-        """Whether iterations or time are used up."""
-        return self.share >= 1
 
     def moment(self, position: int) -> Moment:
         """What the field is told of the frame at a position of the track."""
