@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import linearize, robust
-from avatarkit.tracking.solver import Motion, Observations, lifted
+from avatarkit.tracking.observed import Observations
+from avatarkit.tracking.solver import Motion, lifted
 
 Float = NDArray[np.float32]
 
@@ -61,7 +62,7 @@ def _residual(person: Basis, motion: Motion, seen: Observations, rows: NDArray[n
     """[n, 3 P] in solver units; what was not seen is 0."""
     rotation, translation = motion.rotation[rows], motion.translation[rows]
     linear = linearize(
-        person.moved(motion.expression[rows]), rotation, translation, seen.plane[rows], person.unit
+        person.moved(motion.expression[rows]), rotation, translation, seen.plane(rows), person.unit
     )
     weight = robust(linear, OUTLIER)
     return (lifted(linear, rotation) * weight[..., None]).reshape(len(rows), -1) / np.float32(person.unit)

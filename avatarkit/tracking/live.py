@@ -17,12 +17,12 @@ from avatarkit.files.feed import Feed
 from avatarkit.files.track import Track
 from avatarkit.heads.lifting import lifted, projected
 from avatarkit.tracking import gaze, pose, solver
+from avatarkit.tracking.observed import Observations, observations
 from avatarkit.tracking.one_euro import OneEuro, PoseFilter
 from avatarkit.tracking.options import TrackOptions
 from avatarkit.tracking.sighting import Sight
 from avatarkit.tracking.solver import Motion
 from avatarkit.tracking.stream import LEARNT, Float, TrackStream
-from avatarkit.tracking.tracker import observations
 
 LEARN_AFTER = 48
 """Frames with a face after which the person is learned once more, from all of them."""
@@ -103,13 +103,13 @@ class LiveStream(TrackStream):
         else:
             rotation, translation = pose.refine(
                 person.moved(motion.expression), motion.rotation, motion.translation,
-                observed.plane, person.stability, person.unit, 8.0, POSE_STEPS,
+                observed.plane(), person.stability, person.unit, 8.0, POSE_STEPS,
             )  # fmt: skip
             motion = Motion(rotation, translation, motion.expression)
         self._last = seen[0].index, motion
         return self._calmed(observed, motion, steps)
 
-    def _calmed(self, observed: solver.Observations, motion: Motion, steps: int) -> Motion:
+    def _calmed(self, observed: Observations, motion: Motion, steps: int) -> Motion:
         """``motion`` of one frame through the filters."""
         person = self._person
         rotation, translation = motion.rotation, motion.translation

@@ -78,9 +78,8 @@ def align(
     for start, stop in shots:
         if stop - start >= LEAST_FRAMES:
             part = slice(start, stop)
-            shot = Windows(windows.pictures[part], windows.corner[part], windows.zoom[part])
             rotation[part], translation[part] = _align_shot(
-                shot, points, rotation[part], translation[part], intrinsics
+                windows.part(part), points, rotation[part], translation[part], intrinsics
             )
     return rotation, translation
 

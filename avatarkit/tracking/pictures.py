@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from threading import Lock
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +19,34 @@ REACH = 2.0
 """Side of a picture over the face's height (landmarks 10 to 152)."""
 
 
+class Stored:
+    """Pictures [SIZE, SIZE] uint8 in a file, each read when it is asked for, by any thread.
+
+    (Not mapped into memory: the pages of a mapping count as the process's own while they are looked at.)
+    """
+
+    def __init__(self, file: IO[bytes], rows: range, lock: Lock | None = None) -> None:
+        self._file, self._rows, self._lock = file, rows, lock or Lock()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        with self._lock:
+            self._file.seek(self._rows[row] * SIZE * SIZE)
+            data = self._file.read(SIZE * SIZE)
+        return np.frombuffer(data, np.uint8).reshape(SIZE, SIZE)
+
+    def part(self, rows: slice) -> Stored:
+        """The pictures ``rows`` of these."""
+        return Stored(self._file, self._rows[rows], self._lock)
+
+
 @dataclass(frozen=True)
 class Windows:
-    """Pictures [N, SIZE, SIZE] uint8 and where they lie in the image."""
+    """N pictures and where they lie in the image."""
 
-    pictures: NDArray[np.uint8]
+    pictures: Stored
     corner: Float
     """[N, 2] x, y of their upper left corner, pixels of the image."""
     zoom: Float
@@ -29,6 +54,10 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def part(self, rows: slice) -> Windows:
+        """The windows ``rows`` of these."""
+        return Windows(self.pictures.part(rows), self.corner[rows], self.zoom[rows])
 
 
 class HeadPictures:
@@ -76,10 +105,6 @@ class HeadPictures:
         self._zooms.append(SIZE / side)
 
     def windows(self) -> Windows:
-        """All pictures so far; their pixels stay on disk until they are looked at."""
-        self._file.flush()
-        shape = (len(self), SIZE, SIZE)
-        stored = np.memmap(self._file, np.uint8, "r", shape=shape) if len(self) else np.zeros(shape, np.uint8)
-        return Windows(
-            stored, np.array(self._corners, np.float32).reshape(-1, 2), np.array(self._zooms, np.float32)
-        )
+        """All pictures so far, to be looked at when no more are added."""
+        corner, zoom = np.array(self._corners, np.float32), np.array(self._zooms, np.float32)
+        return Windows(Stored(self._file, range(len(self))), corner.reshape(-1, 2), zoom)

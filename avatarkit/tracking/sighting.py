@@ -173,9 +173,9 @@ def _with(sight: Sight, body: tuple[Float, float] | None) -> Sight:
 class Sightings:
     """What was seen of one person in T frames."""
 
+    points: Float
+    """[T, 478, 3] pixels, NaN where no face was found."""
     frame: list[int] = field(default_factory=list)
-    points: list[Float] = field(default_factory=list)
-    """T x [478, 3] pixels, NaN where no face was found."""
     scores: list[Float | None] = field(default_factory=list)
     torso: list[Float | None] = field(default_factory=list)
     """T x [2, 3] as of ``Sight.torso``."""
@@ -201,17 +201,21 @@ class Sightings:
         return np.cumsum(begins)
 
 
-def gathered(seen: Iterable[Sight], report: Callable[[int], None]) -> Sightings:
-    """All that ``sights`` yields; ``report`` is called with the number of frames done."""
-    whole = Sightings()
+def gathered(seen: Iterable[Sight], expected: int, report: Callable[[int], None]) -> Sightings:
+    """All that ``sights`` yields, about ``expected`` frames; ``report`` is called with the number of frames done."""
+    whole = Sightings(np.empty((max(expected, 1), COUNT, 3), np.float32))
     for row, sight in enumerate(seen):
+        if row == len(whole.points):
+            more = np.empty((1 + row // 8, COUNT, 3), np.float32)
+            whole.points = np.concatenate([whole.points, more])
         if sight.cut:
             whole.cuts.append(row)
         whole.people = max(whole.people, sight.people)
         whole.frame.append(sight.index)
-        whole.points.append(sight.points)
+        whole.points[row] = sight.points
         whole.scores.append(sight.scores)
         whole.torso.append(sight.torso)
         whole.torso_share.append(sight.torso_share)
         report(row + 1)
+    whole.points = whole.points[: len(whole.frame)]
     return whole

@@ -16,6 +16,7 @@ from avatarkit.tracking import gaze, pose
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import Linearized, linearize, robust
 from avatarkit.tracking.coefficients import PAIRS, Prior, Products, descend, moments
+from avatarkit.tracking.observed import Observations
 from avatarkit.tracking.person import ShapeRefiner, identity_step, normalized, smoother_of
 
 Float = NDArray[np.float32]
@@ -66,36 +67,6 @@ class Settings:
             base, steady=base.steady * smooth, pose_smooth=base.pose_smooth * smooth,
             gaze_smooth=base.gaze_smooth * smooth,
         )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Observations:
-    """Landmarks of N frames on the plane z = 1 of the camera."""
-
-    plane: Float
-    """[N, P, 2], NaN where a landmark was not seen."""
-    depth: Float
-    """[N, P] relative depth on the same scale."""
-    iris: Float
-    """[N, 2, 2] centers of the (left, right) iris, NaN where not seen."""
-    open_eyes: Float
-    """[N] 0 where an eye is closed, 1 where both are open."""
-    linked: Bool
-    """[N] whether the frame follows the one before without a cut or a gap."""
-
-    def __len__(self) -> int:
-        return len(self.plane)
-
-    def sampled(self, most: int) -> NDArray[np.int64]:
-        """Rows of at most ``most`` frames, evenly spread."""
-        return np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64))
-
-    def at(self, rows: NDArray[np.int64]) -> Observations:
-        """The frames ``rows``, no longer linked unless all are kept."""
-        if len(rows) == len(self):
-            return self
-        linked = np.zeros(len(rows), bool)
-        return Observations(self.plane[rows], self.depth[rows], self.iris[rows], self.open_eyes[rows], linked)
 
 
 @dataclass(frozen=True)
@@ -217,15 +188,16 @@ def solve_motion(
 
 def first_motion(basis: Basis, seen: Observations) -> Motion:
     """Poses of the neutral face: Procrustes on the landmarks' relative depth, then three steps on the image."""
-    count = len(seen)
-    rotation, translation = pose.initial(basis.neutral, seen.plane, seen.depth, basis.stability)
-    for part in _chunks(count):
-        size = part.stop - part.start
-        points = np.broadcast_to(basis.neutral, (size, *basis.neutral.shape))
-        rotation[part], translation[part] = pose.refine(
-            points, rotation[part], translation[part], seen.plane[part], basis.stability, basis.unit, 8.0, 3
-        )
-    return Motion(rotation, translation, np.zeros((count, len(basis.shapes)), np.float32))
+
+    def work(part: slice) -> tuple[Float, Float]:
+        plane = seen.plane(part)
+        found = pose.initial(basis.neutral, plane, seen.depth(part), basis.stability)
+        points = np.broadcast_to(basis.neutral, (len(plane), *basis.neutral.shape))
+        return pose.refine(points, *found, plane, basis.stability, basis.unit, 8.0, 3)
+
+    parts = list(_mapped(work, len(seen)))
+    rotation, translation = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    return Motion(rotation, translation, np.zeros((len(seen), len(basis.shapes)), np.float32))
 
 
 RARITY = {
@@ -314,7 +286,7 @@ def alternate(
     looking = _looking(basis, seen, motion)
 
     def work(part: slice) -> tuple[Float, Float, Float, Float, Float]:
-        w, plane = expression[part], seen.plane[part]
+        w, plane = expression[part], seen.plane(part)
         points = basis.moved(w)
         rotation, translation = pose.refine(
             points,
@@ -376,7 +348,7 @@ def _refined(
 
     def work(part: slice) -> tuple[Float, Float]:
         w, rotation = motion.expression[part], motion.rotation[part]
-        linear = linearize(basis.moved(w), rotation, motion.translation[part], seen.plane[part], basis.unit)
+        linear = linearize(basis.moved(w), rotation, motion.translation[part], seen.plane(part), basis.unit)
         weight = robust(linear, 2 * sigma)
         return w, lifted(linear, rotation) * weight[..., None]
 
@@ -397,7 +369,7 @@ def errors(basis: Basis, seen: Observations, motion: Motion) -> Float:
     def work(part: slice) -> Float:
         linear = linearize(
             basis.moved(motion.expression[part]), motion.rotation[part], motion.translation[part],
-            seen.plane[part], basis.unit,
+            seen.plane(part), basis.unit,
         )  # fmt: skip
         return np.where(linear.seen, linear.error, np.float32(np.nan))
 

@@ -29,9 +29,10 @@ from avatarkit.tracking.camera import pixels_per_unit
 from avatarkit.tracking.coefficients import Products
 from avatarkit.tracking.crop import head_crop
 from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, lanes, open_detector
+from avatarkit.tracking.observed import Observations, observations
 from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.sighting import AHEAD, Sight, sights
-from avatarkit.tracking.solver import Motion, Observations, Settings
+from avatarkit.tracking.solver import Motion, Settings
 from avatarkit.tracking.steadying import steadied
 from avatarkit.tracking.torso import SMOOTH, TorsoFollower
 from avatarkit.tracking.torso import smoothed as torso_smoothed
@@ -234,7 +235,7 @@ class TrackStream:
 
     def _observed(self, seen: list[Sight]) -> Observations:
         linked = np.array([s.linked for s in seen], bool)
-        return tracker.observations(np.stack([s.points for s in seen]), self.intrinsics, linked)
+        return observations(np.stack([s.points for s in seen]), self.intrinsics, linked)
 
     def _solved_fully(self, seen: list[Sight]) -> Motion:
         """Pose, expression and gaze of a window, smoothed."""
@@ -256,7 +257,7 @@ class TrackStream:
         observed, known = self._observed(seen), self._known
         fresh = [i for i, s in enumerate(seen) if s.index not in known]
         if fresh:
-            begun = solver.first_motion(self._person, _rows(observed, fresh))
+            begun = solver.first_motion(self._person, observed.part(np.array(fresh, np.int64)))
             last = next((known[s.index][2] for s in reversed(seen) if s.index in known), begun.expression[0])
             for j, i in enumerate(fresh):
                 known[seen[i].index] = (begun.rotation[j], begun.translation[j], last)
@@ -359,12 +360,6 @@ class TrackStream:
         )  # fmt: skip
         linked = np.array([s.linked for s in seen], bool)
         return steadied(points, self.intrinsics, raw, (motion.rotation, motion.translation), linked)
-
-
-def _rows(seen: Observations, rows: list[int]) -> Observations:
-    return Observations(
-        seen.plane[rows], seen.depth[rows], seen.iris[rows], seen.open_eyes[rows], seen.linked[rows]
-    )
 
 
 def _torso_of(window: list[Sight]) -> tuple[Float, Float]:

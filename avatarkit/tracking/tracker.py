@@ -21,10 +21,11 @@ from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import pixels_per_unit
 from avatarkit.tracking.crop import head_crop
 from avatarkit.tracking.detectors import FaceCounter, LandmarkDetector, lanes, open_detector
+from avatarkit.tracking.observed import Observations, observations
 from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.pictures import HeadPictures, Windows
 from avatarkit.tracking.sighting import Sightings, gathered, sights
-from avatarkit.tracking.solver import Motion, Observations, Settings, fit_person, solve_motion
+from avatarkit.tracking.solver import Motion, Settings, fit_person, solve_motion
 from avatarkit.tracking.torso import TorsoFollower, from_neutral
 
 Float = NDArray[np.float32]
@@ -82,8 +83,9 @@ def _track(
     focal = options.focal or FOCAL * info.width
     intrinsics = np.array([[focal, 0, info.width / 2], [0, focal, info.height / 2], [0, 0, 1]], np.float32)
     rows = np.flatnonzero(found)
-    points = np.stack(seen.points)
-    observed = observations(points[rows], intrinsics, seen.linked()[rows])
+    observed = observations(
+        seen.points if found.all() else seen.points[rows], intrinsics, seen.linked()[rows]
+    )
     settings = Settings.of(options.smooth, options.refine)
     template = Basis.of(head)
     count = len(found)
@@ -103,7 +105,7 @@ def _track(
             head, template, person, motion, observed, pictures.windows(), intrinsics * _shrunk(info)
         )
         motion = replace(motion, rotation=steady[0], translation=steady[1])
-    result = _assembled(info, head, person, motion, extra, points, rows, good, intrinsics, seen, options)
+    result = _assembled(info, head, person, motion, extra, rows, good, intrinsics, seen, options)
     if options.embed:
         if info.kind == "folder":
             raise UsageError(
@@ -111,19 +113,6 @@ def _track(
             )
         result.video = info.path.read_bytes()
     return result
-
-
-def observations(points: Float, intrinsics: Float, linked: NDArray[np.bool_]) -> Observations:
-    """Landmarks [N, 478, 3] in pixels on the plane z = 1 of the camera."""
-    focal = intrinsics[0, 0]
-    plane = (points[..., :2] - intrinsics[:2, 2]) / focal
-    return Observations(
-        plane[:, :MESH_LANDMARKS].astype(np.float32),
-        (points[:, :MESH_LANDMARKS, 2] / focal).astype(np.float32),
-        gaze.iris_centers(plane.astype(np.float32)),
-        gaze.openness(plane.astype(np.float32)),
-        linked,
-    )
 
 
 def _shrink(info: video.VideoInfo) -> float:
@@ -165,11 +154,12 @@ def _sightings(
                 None if pictures is None else pictures.add,
                 lanes=lanes(options.detector, options.landmarker),
             ),
+            total,
             lambda done: progress.to(0.6 * done, max(total, done), phase="landmarks"),
         )  # fmt: skip
     if size is not None:
         grow = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
-        seen.points = [p * grow for p in seen.points]
+        seen.points *= grow
         seen.torso = [None if m is None else m * (1, 1, grow[0]) for m in seen.torso]
     return seen
 
@@ -230,7 +220,6 @@ def _assembled(
     person: Basis,
     motion: Motion,
     extra: Float | None,
-    points: Float,
     rows: NDArray[np.int64],
     good: NDArray[np.bool_],
     intrinsics: Float,
@@ -246,7 +235,7 @@ def _assembled(
     translation = motion.translation + motion.rotation @ middle
     to_pixels = pixels_per_unit(motion.translation, float(intrinsics[0, 0]), person.unit)
     error = motion.error * to_pixels[:, None]
-    points = _completed(points, rows, person, motion, intrinsics)
+    points = _completed(seen.points, rows, person, motion, intrinsics)
 
     def full(values: NDArray[np.floating]) -> Float:
         spread = np.full((len(points), *values.shape[1:]), np.nan, np.float32)
@@ -339,7 +328,7 @@ def _completed(
     points: Float, rows: NDArray[np.int64], person: Basis, motion: Motion, intrinsics: Float
 ) -> Float:
     """``points`` [T, 478, 3] with landmarks the detector does not give (of 68, say) taken from the fitted head."""
-    holes = np.isnan(points[rows, :MESH_LANDMARKS]).any(-1)
+    holes = np.isnan(points[:, :MESH_LANDMARKS]).any(-1)[rows]
     if not holes.any():
         return points
     focal = float(intrinsics[0, 0])

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from avatarkit.files.track import Track, load_track
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.camera import pixels_per_unit
-from avatarkit.tracking.solver import Observations, Settings, fit_person, solve_motion
-from avatarkit.tracking.tracker import observations
+from avatarkit.tracking.observed import observations
+from avatarkit.tracking.solver import Settings, fit_person, solve_motion
 from tests.conftest import shared_folder
 from tests.tracking import measures
 from tests.tracking.synthetic import ACTIVE, make
@@ -83,18 +83,11 @@ def generalization(track: Track) -> tuple[float, float]:
     seen = observations(track.landmarks[track.valid], track.intrinsics, np.ones(int(track.valid.sum()), bool))
     split = int(0.6 * len(seen))
     template = Basis.of(heads.load("builtin"))
-    person, _ = fit_person(template, part(seen, slice(0, split)), Settings(), silent)
-    motion = solve_motion(person, part(seen, slice(split, None)), Settings(), silent)
+    person, _ = fit_person(template, seen.part(slice(0, split)), Settings(), silent)
+    motion = solve_motion(person, seen.part(slice(split, None)), Settings(), silent)
     scale = pixels_per_unit(motion.translation, float(track.intrinsics[0, 0]), person.unit)
     error = motion.error * scale[:, None] * 480 / track.meta["video"]["width"]
     return float(np.median(error)), float(np.percentile(error, 95))
-
-
-def part(seen: Observations, rows: slice) -> Observations:
-    """The frames ``rows`` of ``seen``."""
-    return Observations(
-        seen.plane[rows], seen.depth[rows], seen.iris[rows], seen.open_eyes[rows], seen.linked[rows]
-    )
 
 
 def peaks_kept(track: Track) -> float:

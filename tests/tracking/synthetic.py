@@ -12,8 +12,7 @@ from avatarkit import heads
 from avatarkit.heads.landmarks import IRIS_LEFT, IRIS_RIGHT
 from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.gaze import coefficients
-from avatarkit.tracking.solver import Observations
-from avatarkit.tracking.tracker import observations
+from avatarkit.tracking.observed import Observations, observations
 
 SIZE, FOCAL = 480, 768.0
 INTRINSICS = np.array([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]], np.float32)

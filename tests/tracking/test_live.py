@@ -79,7 +79,8 @@ def test_learning_gives_way_every_few_frames_to_the_same_end() -> None:
     finally:
         solver.GIVE_WAY.reset(token)
     np.testing.assert_allclose(courteous, alone, atol=1e-5)
-    assert len(asked) == 2 * settings.rounds * 24 // solver.COURTEOUS
+    passes = 1 + 2 * settings.rounds  # first poses, then motion and identity in every round
+    assert len(asked) == passes * 24 // solver.COURTEOUS
 
 
 def test_nothing_of_the_future_is_known(feed: Feed) -> None:

@@ -29,7 +29,7 @@ def test_gauss_newton_finds_the_exact_pose():
     off = Rotation.from_rotvec(np.tile([0.1, -0.15, 0.1], (12, 1))).as_matrix() @ truth.rotation
     rotation, translation = refine(
         person.astype(np.float32), off.astype(np.float32), (truth.translation * 1.1).astype(np.float32),
-        truth.seen.plane, truth.template.stability, truth.template.unit, 50.0, 12,
+        truth.seen.plane(), truth.template.stability, truth.template.unit, 50.0, 12,
     )  # fmt: skip
     error = (Rotation.from_matrix(rotation) * Rotation.from_matrix(truth.rotation).inv()).magnitude()
     assert np.degrees(error).max() < 0.05

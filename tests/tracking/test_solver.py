@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from avatarkit.tracking.coefficients import Products
+from avatarkit.tracking.observed import observations
 from avatarkit.tracking.pose import procrustes
-from avatarkit.tracking.solver import Observations, Settings, fit_person, rare, solve_motion
+from avatarkit.tracking.solver import (
+    Settings,
+    alternate,
+    errors,
+    first_motion,
+    fit_person,
+    prior_of,
+    rare,
+    solve_motion,
+)
 from tests.tracking.synthetic import ACTIVE, Truth, make
 
 
@@ -74,7 +88,7 @@ def test_neighbors_across_a_cut_do_not_pull_at_each_other():
     order = np.r_[0:20, 39:19:-1]  # the second half backwards: a jump at frame 20
     seen, linked = truth.seen, np.ones(40, bool)
     linked[[0, 20]] = False
-    cut = Observations(seen.plane[order], seen.depth[order], seen.iris[order], seen.open_eyes[order], linked)
+    cut = replace(seen.part(order), linked=linked)
     person = truth.template.with_person(truth.neutral.astype(np.float32), truth.template.shapes)
     stiff = Settings(steady=1e6, jump=10.0, pose_smooth=0.0)
     motion = solve_motion(person, cut, stiff, lambda share: None)
@@ -84,9 +98,9 @@ def test_neighbors_across_a_cut_do_not_pull_at_each_other():
 
 def test_missing_landmarks_are_done_without():
     truth = make(frames=60)
-    plane = truth.seen.plane.copy()
-    plane[:, ::3] = np.nan
-    seen = Observations(plane, truth.seen.depth, truth.seen.iris, truth.seen.open_eyes, truth.seen.linked)
+    points = truth.seen.points.copy()
+    points[:, :468:3] = np.nan
+    seen = replace(truth.seen, points=points)
     settings = Settings(refine=False)
     person, _ = fit_person(truth.template, seen, settings, lambda share: None)
     motion = solve_motion(person, seen, settings, lambda share: None)
@@ -123,3 +137,23 @@ def test_smoothing_calms_still_frames_and_keeps_blinks():
 
 def test_rarity_is_symmetric():
     assert rare("mouthSmileLeft") == rare("mouthSmileRight") < rare("cheekPuff")
+
+
+def test_memory_of_a_long_clip_is_little_more_than_its_landmarks():
+    truth = make(frames=128, noise=0.0)
+    person = truth.template.with_person(truth.neutral.astype(np.float32), truth.template.shapes)
+    prior, products = prior_of(person, Settings()), Products(person.shapes)
+
+    def peak(times: int) -> int:
+        points = np.tile(truth.points, (times, 1, 1))
+        seen = observations(points, truth.seen.intrinsics, np.ones(len(points), bool))
+        tracemalloc.start()
+        try:
+            motion, _ = alternate(person, products, seen, first_motion(person, seen), prior, 5.0)
+            errors(person, seen, motion)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    # 512 and 1,024 frames: both are solved in chunks of 256, two at a time; landmarks are 5,736 bytes a frame
+    assert (peak(8) - peak(4)) / 512 < 6000
