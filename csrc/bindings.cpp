@@ -20,6 +20,7 @@
 namespace nb = nanobind;
 
 void bind_anchors(nb::module_& m);
+void bind_blaze(nb::module_& m);
 void bind_composite(nb::module_& m);
 void bind_hash_encoding(nb::module_& m);
 void bind_layers(nb::module_& m);
@@ -66,6 +67,7 @@ NB_MODULE(_native, m) {
 #endif
     }, nb::arg("array"), "Ask for large pages under an array that was not written to yet.");
     bind_anchors(m);
+    bind_blaze(m);
     bind_composite(m);
     bind_hash_encoding(m);
     bind_layers(m);
