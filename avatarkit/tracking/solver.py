@@ -203,10 +203,11 @@ def first_motion(basis: Basis, seen: Observations) -> Motion:
 RARITY = {
     "jawOpen": 0.15, "eyeBlink": 0.1, "mouthSmile": 0.25, "browDown": 0.5, "browInnerUp": 0.7,
     "mouthShrugUpper": 1.5, "mouthRollUpper": 1.5, "noseSneer": 1.5, "eyeSquint": 3.0, "eyeWide": 2.0,
-    "mouthDimple": 2.5, "mouthStretch": 2.5, "cheekSquint": 3.0, "mouthClose": 3.0,
-    "jawForward": 4.0, "cheekPuff": 5.0,
+    "mouthPress": 2.0, "mouthFunnel": 2.0, "mouthDimple": 2.5, "mouthStretch": 2.5, "cheekSquint": 3.0,
+    "jawForward": 4.0, "cheekPuff": 5.0, "mouthClose": 20.0,
 }  # fmt: skip
-"""How much rarer than others an expression is on people's faces, or how much worse one camera sees it."""
+"""How much rarer than others an expression is on people's faces, or how much worse one camera sees it. An open jaw and
+mouthClose are, on closed lips, the same picture: were it not rare, jaws would seem to move where nobody speaks."""
 
 
 def rare(name: str) -> float:
