@@ -21,7 +21,7 @@ left free ends farther from the truth than the template's."""
 INDEPENDENT = 20
 """Frames of a clip that count as independent witnesses: the detector errs alike in frames that look alike."""
 DEPTH_WITNESSES = 4
-SHAPE_RIDGE = 1.5
+SHAPE_RIDGE = 1.0
 """Frames at full coefficient that the model's own shapes count for against the clip's."""
 
 OVERSHOOT = 1.7

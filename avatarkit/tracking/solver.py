@@ -56,7 +56,7 @@ class Settings:
     pose_smooth: float = 2.0
     gaze_smooth: float = 2.0
     rounds: int = 6
-    refine_rounds: int = 5
+    refine_rounds: int = 4
     refine: bool = True
 
     @classmethod
