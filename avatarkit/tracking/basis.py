@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,33 @@ class Basis:
         joined.data[:] = 1.0
         valence = np.maximum(np.asarray(joined.sum(1)).ravel(), 1.0)
         return (eye(size) - diags(1.0 / valence) @ joined).tocsr()
+
+    @cached_property
+    def bending(self) -> Bending:
+        """What smoothness costs: depends on the triangles alone."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+        squared = (self.laplacian.T @ self.laplacian).tocsr()  # type: ignore[attr-defined]
+        order = np.asarray(reverse_cuthill_mckee(squared, symmetric_mode=True), np.int64)
+        ordered = coo_matrix(squared[order][:, order])
+        apart = ordered.col - ordered.row
+        bands = np.zeros((int(apart.max()) + 1, len(order)))
+        upper = apart >= 0
+        bands[apart[upper], ordered.col[upper]] = ordered.data[upper]
+        return Bending(squared, order, bands)
+
+
+@dataclass(frozen=True)
+class Bending:
+    """The squared Laplacian L of a mesh of P vertices, L^T L, as a linear solver wants it."""
+
+    squared: Any
+    """scipy CSR [P, P]."""
+    order: NDArray[np.int64]
+    """[P] the vertices in an order that keeps neighbors close (reverse Cuthill-McKee)."""
+    bands: NDArray[np.float64]
+    """[W, P] in that order: row d holds the entries (j - d, j) at column j."""
 
 
 def eye_distance(points: Float) -> np.floating:

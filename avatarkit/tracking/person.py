@@ -34,33 +34,26 @@ def identity_step(basis: Basis, template: Basis, moment: Float, pull: Float, fra
     ``moment`` [6, P] and ``pull`` [P, 3] are the sums over frames of A^T W A and A^T W r (see
     ``coefficients.moments``). The offset from ``template`` is smooth and small, most of all in depth.
     """
-    from scipy.sparse import bmat, diags, kron
-    from scipy.sparse.linalg import splu
+    from scipy.linalg import solveh_banded
 
-    unit, count = basis.unit, len(basis.neutral)
-    # Vertices are ordered coordinate by coordinate: x of all, then y, then z.
+    bending = template.bending
+    unit, order = basis.unit, bending.order
     share = unit * unit / frames
     sideways, deep = min(frames, INDEPENDENT), min(frames, DEPTH_WITNESSES)
     ridge = np.array(RIDGE) / (sideways, sideways, deep)
     rough = SMOOTHNESS * np.array([1.0, 1.0, 4.0]) / (sideways, sideways, deep)
-    blocks: list[list[object]] = [[None] * 3 for _ in range(3)]
+    # Vertices in the order that keeps neighbors close, x, y and z of each together: three diagonals for each of theirs.
+    width = 3 * len(bending.bands) - 1
+    bands = np.zeros((width + 1, 3 * len(order)))
+    bands[width::-3] = (bending.bands[..., None] * rough).reshape(len(bending.bands), -1)
+    bands[width] += np.tile(ridge, len(order))
     for k, (a, b) in enumerate(PAIRS):
-        blocks[a][b] = blocks[b][a] = diags(moment[k].astype(np.float64) * share)
-    data = bmat(blocks)
-    laplacian = basis.laplacian
-    squared = laplacian.T @ laplacian  # type: ignore[attr-defined]
-    prior = kron(diags(rough), squared) + kron(diags(ridge), diags(np.ones(count)))
-    offset = ((basis.neutral - template.neutral) / unit).astype(np.float64).T.ravel()
-    right = pull.astype(np.float64).T.ravel() * unit / frames - prior @ offset
-    # positive definite: no pivoting, and an order that keeps both triangles thin
-    factors = splu(
-        (data + prior).tocsc(),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0,
-        options={"SymmetricMode": True},
-    )
-    step = factors.solve(right)
-    neutral: Float = (basis.neutral + unit * step.reshape(3, -1).T).astype(np.float32)
+        bands[width - (b - a), b::3] += moment[k, order].astype(np.float64) * share
+    offset = ((basis.neutral - template.neutral) / unit).astype(np.float64)
+    right = pull.astype(np.float64) * unit / frames - (rough * (bending.squared @ offset) + ridge * offset)
+    step = solveh_banded(bands, right[order].ravel(), overwrite_ab=True, overwrite_b=True, check_finite=False)
+    neutral = basis.neutral.copy()
+    neutral[order] += (unit * step.reshape(-1, 3)).astype(np.float32)
     return neutral
 
 

@@ -59,11 +59,13 @@ def sights(
     keep: Callable[[Image, Float], None] | None = None,
     depth: int = AHEAD,
     lanes: int = 1,
+    torso_every: int = 1,
 ) -> Iterator[Sight]:
     """See one person in ``frames``, ``depth`` of which are decoded ahead; nothing is kept.
 
     ``open_detector(most)`` opens a detector for up to ``most`` faces: several are looked for only when
-    ``count_faces`` has seen more than one person, since every further face costs. ``torso`` follows it, if given;
+    ``count_faces`` has seen more than one person, since every further face costs. ``torso`` follows it, if given, in
+    one of ``torso_every`` frames;
     ``keep`` is called with every frame that holds the face and its landmarks. ``lanes`` detectors take frames in
     turn, side by side. They are closed when the iterator ends or is closed.
     """
@@ -72,7 +74,7 @@ def sights(
     beside = _Beside(torso, waits=depth > 0)
     seen = _detected(ahead(frames, depth) if depth else frames, open_detector, count_faces, face, lanes)
     try:
-        for index, image, cut, faces in seen:
+        for row, (index, image, cut, faces) in enumerate(seen):
             yield from beside.done()
             if cut:
                 chooser.forget()
@@ -93,7 +95,7 @@ def sights(
             sight = Sight(
                 index, chosen.points, linked, cut=cut or leapt, scores=chosen.scores, people=len(faces)
             )
-            yield from beside.with_torso(sight, image)
+            yield from beside.with_torso(sight, image, row % torso_every == 0 or not linked)
         yield from beside.done()
     finally:
         beside.close()
@@ -143,9 +145,9 @@ class _Beside:
         self._pool = ThreadPoolExecutor(1, "torso") if waits and torso is not None else None
         self._waiting: tuple[Sight, Future[tuple[Float, float] | None]] | None = None
 
-    def with_torso(self, sight: Sight, image: Image) -> Iterator[Sight]:
-        """``sight`` with the torso of its ``image``, unless it is left waiting for ``done``."""
-        if self._torso is None:
+    def with_torso(self, sight: Sight, image: Image, wanted: bool = True) -> Iterator[Sight]:
+        """``sight`` with the torso of its ``image`` where ``wanted``, unless it is left waiting for ``done``."""
+        if self._torso is None or not wanted:
             yield sight
         elif self._pool is None:
             yield _with(sight, self._torso(image, sight.points))

@@ -43,7 +43,11 @@ CALIBRATION = 96
 """Frames at the clip's beginning in which the person and the neutral frame are looked for."""
 LEARNED = 32
 """Of these, frames from which the person is learned."""
+POSE_ROUNDS = 3
+"""Rounds in which a person is learned whose expressions are not asked for."""
 LIVE_DELAY = 2
+TORSO_EVERY = 2
+"""Frames of which one is looked at for the torso: what it does in between is smoothed away anyway."""
 LEARNT = ("_head", "_person", "_products", "_jaws", "_middle", "_template", "_upright", "calibration")
 """Attributes of a stream that hold what was learned of the person."""
 POSE_ONLY_ERROR = 9.0
@@ -140,6 +144,7 @@ class TrackStream:
             self._counter.count,
             options.face,
             self._torso,
+            torso_every=TORSO_EVERY,
             depth=AHEAD if self._feed is None else 0,
             lanes=lanes(options.detector, options.landmarker) if self._feed is None else 1,
         )
@@ -172,8 +177,11 @@ class TrackStream:
         template = Basis.of(head)
         seen = [s for s in self._begun if s.found]
         observed = self._observed(seen)
-        observed = observed.at(observed.sampled(LEARNED))
-        person, _ = solver.fit_person(template, observed, self.settings, lambda share: None)
+        rows = observed.sampled(LEARNED)
+        # a head that is only posed needs less of a face
+        settings = self.settings if self.coefficients else replace(self.settings, rounds=POSE_ROUNDS)
+        person, known = solver.fit_person(template, observed.at(rows), settings, lambda share: None)
+        known = solver.Known(rows, known.expression)
         if person.distance_from(template) > tracker.LARGEST_OFFSET:
             raise NoFaceError(
                 f"{info.path}: what was found is no human face: give a clip that shows a person's"
@@ -208,7 +216,13 @@ class TrackStream:
             residual=np.zeros(0, np.float32),
             crop=np.array([crop[0], crop[1], crop[2], crop[2]], np.int32),
         )
-        self.calibration = self._track(self._begun, slice(None), self._solved_fully)
+
+        def solved(window: list[Sight]) -> Motion:
+            return solver.solve_motion(
+                person, self._observed(window), self.settings, lambda share: None, known
+            )
+
+        self.calibration = self._track(self._begun, slice(None), solved)
         if not self.calibration.valid.any():
             raise NoFaceError(
                 f"{info.path}: what was found fits no head: give a clip that shows a person's face"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from avatarkit.tracking.coefficients import Products
+from avatarkit.tracking.coefficients import PAIRS, Products
 from avatarkit.tracking.observed import observations
+from avatarkit.tracking.person import DEPTH_WITNESSES, INDEPENDENT, RIDGE, SMOOTHNESS, identity_step
 from avatarkit.tracking.pose import procrustes
 from avatarkit.tracking.solver import (
     Settings,
@@ -157,3 +158,27 @@ def test_memory_of_a_long_clip_is_little_more_than_its_landmarks():
 
     # 512 and 1,024 frames: both are solved in chunks of 256, two at a time; landmarks are 5,736 bytes a frame
     assert (peak(8) - peak(4)) / 512 < 6000
+
+
+@pytest.mark.parametrize("frames", [1, 50])
+def test_the_identity_solves_its_normal_equations(frames):
+    template = make(frames=8).template
+    random = np.random.default_rng(5)
+    basis = template.with_person(
+        template.neutral + 0.001 * random.standard_normal(template.neutral.shape).astype(np.float32),
+        template.shapes,
+    )
+    unit, count = basis.unit, len(basis.neutral)
+    rays = random.standard_normal((count, 2, 3)) * 3 / unit
+    squares = np.einsum("pka,pkb->pab", rays, rays)
+    moment = np.stack([squares[:, a, b] for a, b in PAIRS]).astype(np.float32)
+    pull = (random.standard_normal((count, 3)) / unit).astype(np.float32)
+    step = (identity_step(basis, template, moment, pull, frames) - basis.neutral) / unit
+    offset = (basis.neutral - template.neutral) / unit
+    rough = template.laplacian.T @ template.laplacian
+    for c, witnesses in enumerate(min(frames, n) for n in (INDEPENDENT, INDEPENDENT, DEPTH_WITNESSES)):
+        stiff = SMOOTHNESS * (4.0 if c == 2 else 1.0) / witnesses
+        prior = stiff * (rough @ (offset + step)[:, c]) + RIDGE[c] / witnesses * (offset + step)[:, c]
+        data = unit**2 / frames * np.einsum("pb,pb->p", squares[:, c], step)
+        right = unit / frames * pull[:, c]
+        assert np.abs(data + prior - right).max() < 1e-3 * np.abs(right).max()  # floats

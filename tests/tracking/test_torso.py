@@ -8,6 +8,8 @@ import pytest
 
 from avatarkit.files.track import load_track, save_track
 from avatarkit.tracking import TrackOptions, track
+from avatarkit.tracking.detectors import Face
+from avatarkit.tracking.sighting import sights
 from avatarkit.tracking.torso import TorsoFollower, based_on, from_neutral, smoothed
 
 SIZE = 640
@@ -149,3 +151,29 @@ def test_a_clip_has_its_torso_and_components(clip, tmp_path) -> None:
     again.extra, again.extra_names, again.torso, again.torso_confidence = None, (), None, None
     save_track(again, tmp_path / "b.npz")
     assert load_track(tmp_path / "b.npz").extra is None
+
+
+def test_between_two_looks_the_torso_is_what_they_say() -> None:
+    start, points = cloth(), face()
+    motions = [similarity(0.5 * t, 1.0, (2.0 * t, -1.0 * t)) for t in range(7)]
+    pictures = list(enumerate(moved(start, motion) for motion in motions))
+
+    class Still:
+        name = "still"
+
+        def detect(self, image: np.ndarray) -> list[Face]:
+            return [Face(points)]
+
+        def reset(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    seen = list(sights(pictures, lambda most: Still(), lambda image: 1, torso=TorsoFollower(), torso_every=2))
+    assert [s.index for s in seen] == list(range(7))
+    assert [s.torso is not None for s in seen] == [t % 2 == 0 for t in range(7)]
+    known = np.stack([np.full((2, 3), np.nan) if s.torso is None else s.torso for s in seen]).astype(
+        np.float32
+    )
+    share = np.array([s.torso_share for s in seen], np.float32)
+    filled = smoothed(known, share, np.arange(7) > 0, 1.2)
+    assert error(filled[3], motions[3]) < 1.5
