@@ -77,23 +77,26 @@ def read(path: Path) -> Graph:
     model = _Table(data, struct.unpack_from("<I", data)[0])
     buffers = list(model.tables(4))
     graph = next(model.tables(2))
-    constants: dict[int, Numbers] = {}
-    shapes = []
-    for number, tensor in enumerate(graph.tables(0)):
-        shapes.append(tensor.integers(0))
-        raw = buffers[tensor.scalar(2, "I")].numbers(0, "u1").tobytes()
-        if raw:
-            values = np.frombuffer(raw, TYPES[tensor.scalar(1, "b")]).reshape(shapes[-1])
-            constants[number] = values.astype(np.float32) if values.dtype == np.float16 else values
+    tensors = list(graph.tables(0))
+    shapes = tuple(tensor.integers(0) for tensor in tensors)
     codes = [_code(code) for code in model.tables(1)]
+    halves: dict[int, int] = {}
+    """weights that are floats in half precision before, by what they become"""
     operators = []
     for step in graph.tables(3):
-        made = _operator(step, codes)
-        if made.kind == "dequantize" and made.inputs[0] in constants:
-            constants[made.outputs[0]] = constants[made.inputs[0]]
+        kind = codes[step.scalar(0, "I")]
+        if kind == "dequantize":
+            halves[step.integers(2)[0]] = step.integers(1)[0]
         else:
-            operators.append(made)
-    return Graph(tuple(operators), constants, tuple(shapes), graph.integers(1), graph.integers(2))
+            operators.append(_operator(step, kind))
+    constants: dict[int, Numbers] = {}
+    for number in {number for operator in operators for number in operator.inputs}:
+        tensor = tensors[halves.get(number, number)]
+        raw = buffers[tensor.scalar(2, "I")].bytes(0)
+        if raw:
+            values = np.frombuffer(raw, TYPES[tensor.scalar(1, "b")]).reshape(shapes[number])
+            constants[number] = values.astype(np.float32) if values.dtype == np.float16 else values
+    return Graph(tuple(operators), constants, shapes, graph.integers(1), graph.integers(2))
 
 
 class _Table:
@@ -130,34 +133,38 @@ class _Table:
         for i in range(struct.unpack_from("<I", self.data, start)[0] if place else 0):
             yield _Table(self.data, self._led(start + 4 + 4 * i))
 
-    def numbers(self, number: int, kind: str) -> Numbers:
-        """An array of numbers, text included."""
+    def bytes(self, number: int) -> bytes:
+        """An array of bytes, text included."""
         place = self._at(number)
         if not place:
-            return np.zeros(0, kind)
+            return b""
         start = self._led(place)
-        count = struct.unpack_from("<I", self.data, start)[0]
-        return np.frombuffer(self.data, kind, count, start + 4)
+        return self.data[start + 4 : start + 4 + struct.unpack_from("<I", self.data, start)[0]]
 
     def integers(self, number: int) -> tuple[int, ...]:
         """An array of 32-bit numbers."""
-        return tuple(int(n) for n in self.numbers(number, "<i4"))
+        place = self._at(number)
+        if not place:
+            return ()
+        start = self._led(place)
+        return struct.unpack_from(f"<{struct.unpack_from('<I', self.data, start)[0]}i", self.data, start + 4)
 
 
 def _code(code: _Table) -> str:
     number = max(code.scalar(0, "b"), code.scalar(3, "i"))  # small numbers stood in a byte once
     if number == CUSTOM:
-        return code.numbers(1, "u1").tobytes().decode()
+        return code.bytes(1).decode()
     if number not in KINDS:
         raise ValueError(f"operator {number} is not known here")
     return KINDS[number]
 
 
-def _operator(step: _Table, codes: list[str]) -> Operator:
-    from flatbuffers import flexbuffers
-
-    kind = codes[step.scalar(0, "I")]
-    options, custom = step.table(4), step.numbers(5, "u1")
+def _operator(step: _Table, kind: str) -> Operator:
+    options, custom = step.table(4), step.bytes(5)
     stride = options.scalar(1, "i") if options and kind in ("convolution", "depthwise") else 1
-    told = flexbuffers.Loads(custom.tobytes()) if len(custom) else {}
+    told: Any = {}
+    if custom:
+        from flatbuffers import flexbuffers
+
+        told = flexbuffers.Loads(custom)
     return Operator(kind, step.integers(1), step.integers(2), stride, told if isinstance(told, dict) else {})

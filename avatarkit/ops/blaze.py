@@ -80,8 +80,11 @@ def stem(window: Numbers, bias: Numbers, slopes: Numbers) -> Stem:
     return Stem(outputs, _flat([window, bias, slopes]))
 
 
-def begin(image: NDArray[np.uint8], layer: Stem) -> Float:
-    """[H / 2, W / 2, C] the first layer of ``image`` [H, W, 3], whose colors count as 0 to 1. H and W are even."""
+def begin(image: NDArray[np.uint8], layer: Stem, blocks: Sequence[Block] = ()) -> Float:
+    """[H', W', C'] the first layer of ``image`` [H, W, 3], whose colors count as 0 to 1, and ``blocks`` after it.
+
+    Raises ValueError for odd sizes and where channels do not fit.
+    """
     if (
         image.ndim != 3
         or image.shape[2] != 3
@@ -90,13 +93,15 @@ def begin(image: NDArray[np.uint8], layer: Stem) -> Float:
         or image.shape[1] % 2
     ):
         raise ValueError(f"a picture must be [H, W, 3] uint8 of even size, not {image.shape} {image.dtype}")
+    shape = _shape((image.shape[0] // 2, image.shape[1] // 2, layer.outputs), blocks)
     native = module()
     if native is None:
         from avatarkit.ops.reference import blaze as twin
 
-        return twin.begin(image, layer)
-    out = np.empty((image.shape[0] // 2, image.shape[1] // 2, layer.outputs), np.float32)
-    native.blaze_stem(np.ascontiguousarray(image), layer.weights, out)
+        return twin.chain(twin.begin(image, layer), blocks)
+    out = np.empty(shape, np.float32)
+    given = [tuple(one) for one in blocks]
+    native.blaze_begin(np.ascontiguousarray(image), layer.outputs, layer.weights, given, out)
     return out
 
 
@@ -105,13 +110,7 @@ def chain(x: Float, blocks: Sequence[Block]) -> Float:
 
     Raises ValueError where channels do not fit, or where a size is odd before a stride of 2.
     """
-    height, width, channels = x.shape
-    for one in blocks:
-        if one.inputs != channels or (one.stride == 2 and (height % 2 or width % 2)):
-            raise ValueError(f"a block of {one.inputs} channels cannot take [{height}, {width}, {channels}]")
-        channels = one.outputs
-        if one.stride == 2:
-            height, width = height // 2, width // 2
+    shape = _shape(x.shape, blocks)
     native = module()
     if native is None:
         from avatarkit.ops.reference import blaze as twin
@@ -119,9 +118,21 @@ def chain(x: Float, blocks: Sequence[Block]) -> Float:
         return twin.chain(x, blocks)
     if not blocks:
         return x
-    out = np.empty((height, width, channels), np.float32)
+    out = np.empty(shape, np.float32)
     native.blaze_chain(np.ascontiguousarray(x, np.float32), [tuple(one) for one in blocks], out)
     return out
+
+
+def _shape(given: tuple[int, ...], blocks: Sequence[Block]) -> tuple[int, int, int]:
+    """The shape of what ``blocks`` make of a picture of shape ``given``."""
+    height, width, channels = given
+    for one in blocks:
+        if one.inputs != channels or (one.stride == 2 and (height % 2 or width % 2)):
+            raise ValueError(f"a block of {one.inputs} channels cannot take [{height}, {width}, {channels}]")
+        channels = one.outputs
+        if one.stride == 2:
+            height, width = height // 2, width // 2
+    return height, width, channels
 
 
 def sample(x: Float, matrix: Numbers, side: int) -> Float:

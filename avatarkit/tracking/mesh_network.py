@@ -158,7 +158,7 @@ class MeshNetwork:
 
     def __call__(self, square: Image) -> tuple[Array, float]:
         """([478, 3] landmarks of ``square`` [192, 192, 3] in its pixels, likelihood that it shows a face)."""
-        features = blaze.chain(blaze.begin(square, self._stem), self._early)
+        features = blaze.begin(square, self._stem, self._early)
         end = blaze.chain(features, self._late)
         points = np.zeros((COUNT, 3))
         points[:MESH] = self._mesh(end).reshape(MESH, 3)

@@ -25,10 +25,10 @@ struct BlazeBlock {
 AK_DECLARE(void blaze_chain(const float* x, int64_t height, int64_t width, const std::vector<BlazeBlock>& blocks,
                             float* out))
 
-// out [H / 2, W / 2, C] = PReLU of a 3 x 3 convolution of stride 2 of image [H, W, 3] / 255; `weights` are
-// [3, 3, 3, C] (row, column, color), bias [C], slopes [C].
-AK_DECLARE(void blaze_stem(const uint8_t* image, int64_t height, int64_t width, int64_t channels, const float* weights,
-                           float* out))
+// out [H', W', C'] = the blocks of a first picture [H / 2, W / 2, C]: PReLU of a 3 x 3 convolution of stride 2 of
+// image [H, W, 3] / 255, whose `weights` are [3, 3, 3, C] (row, column, color), bias [C], slopes [C].
+AK_DECLARE(void blaze_begin(const uint8_t* image, int64_t height, int64_t width, int64_t channels, const float* weights,
+                            const std::vector<BlazeBlock>& blocks, float* out))
 
 // out [side, side, C]: x [H, W, C] at `matrix` [2, 3] of each pixel's center, bilinear; centers lie at integer + 0.5.
 // Where that is not between the centers of x, 0.

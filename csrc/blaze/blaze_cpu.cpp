@@ -18,11 +18,11 @@ struct Picture {
     const float* at(int64_t row, int64_t column) const { return values + (row * width + column) * channels; }
 };
 
-// Row `row` of the depthwise convolution of `x`, [W / stride, C].
-void depthwise(const Picture& x, int64_t stride, const float* weights, int64_t row, float* out) {
-    const int64_t channels = x.channels, wide = x.width / stride, before = stride == 1 ? 1 : 0;
-    const int64_t top = row * stride - before;
-    const bool whole = top >= 0 && top + 3 <= x.height;
+// A row of the depthwise convolution, [W / stride, C], of the three `lines` [W, C] under its window; null: beyond the picture.
+void depthwise(const float* const lines[3], int64_t width, int64_t channels, int64_t stride, const float* weights,
+               float* out) {
+    const int64_t wide = width / stride, before = stride == 1 ? 1 : 0;
+    const bool whole = lines[0] && lines[2];
     for (int64_t c = 0; c < channels; c += kLanes) {
         Vec w[9];
         for (int i = 0; i < 9; ++i) w[i] = load(weights + i * channels + c);
@@ -30,16 +30,15 @@ void depthwise(const Picture& x, int64_t stride, const float* weights, int64_t r
         for (int64_t column = 0; column < wide; ++column) {
             const int64_t left = column * stride - before;
             Vec sum = bias;
-            if (whole && left >= 0 && left + 3 <= x.width) {
-                const float* p = x.at(top, left) + c;
-                for (int i = 0; i < 3; ++i, p += x.width * channels)
+            if (whole && left >= 0 && left + 3 <= width) {
+                for (int i = 0; i < 3; ++i) {
+                    const float* p = lines[i] + left * channels + c;
                     sum += w[3 * i] * load(p) + w[3 * i + 1] * load(p + channels) + w[3 * i + 2] * load(p + 2 * channels);
+                }
             } else {
                 for (int i = 0; i < 3; ++i)
-                    for (int j = 0; j < 3; ++j) {
-                        const bool inside = top + i >= 0 && top + i < x.height && left + j >= 0 && left + j < x.width;
-                        if (inside) sum += w[3 * i + j] * load(x.at(top + i, left + j) + c);
-                    }
+                    for (int64_t j = std::max<int64_t>(-left, 0); lines[i] && j < std::min<int64_t>(3, width - left); ++j)
+                        sum += w[3 * i + j] * load(lines[i] + (left + j) * channels + c);
             }
             store(out + column * channels + c, sum);
         }
@@ -91,17 +90,46 @@ void mix_pixels(const Picture& x, const BlazeBlock& block, const float* weights,
     }
 }
 
-void apply(const Picture& x, const BlazeBlock& block, float* scratch, float* out) {
+// Memory that a thread keeps from one call to the next: given back and asked for again, its pages would come anew each time.
+float* kept(int64_t count) {
+    struct Memory {
+        float* data = nullptr;
+        int64_t size = 0;
+        ~Memory() { std::free(data); }
+    };
+    thread_local Memory memory;
+    if (count > memory.size) {
+        std::free(memory.data);
+        memory.size = 0;
+        memory.data = static_cast<float*>(std::aligned_alloc(64, (4 * count + 63) / 64 * 64));
+        if (memory.data == nullptr) throw std::bad_alloc();
+        memory.size = count;
+    }
+    return memory.data;
+}
+
+// One block; `out` may be `x` itself with stride 1 and as many channels. `strip` holds the depthwise rows of a strip, and a row of x before.
+void apply(const Picture& x, const BlazeBlock& block, float* strip, float* out) {
     const int64_t step = std::max<int64_t>(block.stride, 1), high = x.height / step, wide = x.width / step;
+    const int64_t before = block.stride == 1 ? 1 : 0, pitch = x.width * x.channels;
     const float* weights = block.weights + (block.stride ? 10 * block.in : 0);
     const int64_t rows = std::max<int64_t>(1, kStrip / std::max<int64_t>(wide, 1));
+    float* const above = strip + rows * wide * block.in;  // the row over the strip, as it was before the strip over it
     for (int64_t top = 0; top < high; top += rows) {
         const int64_t end = std::min(top + rows, high);
         const float* from = x.at(top, 0);
         if (block.stride) {
-            for (int64_t row = top; row < end; ++row)
-                depthwise(x, block.stride, block.weights, row, scratch + (row - top) * wide * block.in);
-            from = scratch;
+            for (int64_t row = top; row < end; ++row) {
+                const float* lines[3];
+                for (int64_t i = 0; i < 3; ++i) {
+                    const int64_t line = row * step - before + i;
+                    lines[i] = line < 0 || line >= x.height ? nullptr : x.at(line, 0);
+                }
+                if (block.stride == 1 && row == top && top > 0) lines[0] = above;
+                depthwise(lines, x.width, block.in, block.stride, block.weights, strip + (row - top) * wide * block.in);
+            }
+            if (block.stride == 1) std::copy_n(x.at(end - 1, 0), pitch, above);
+            from = strip;
         }
         const int64_t first = top * wide, count = (end - top) * wide;
         if (block.out % (2 * kLanes))
@@ -111,26 +139,38 @@ void apply(const Picture& x, const BlazeBlock& block, float* scratch, float* out
     }
 }
 
-}  // namespace
+int64_t half(const BlazeBlock& block, int64_t size) { return block.stride == 2 ? size / 2 : size; }
 
-void blaze_chain(const float* x, int64_t height, int64_t width, const std::vector<BlazeBlock>& blocks, float* out) {
-    int64_t largest = 0, strip = 0, h = height, w = width;
-    for (const BlazeBlock& block : blocks) {
-        strip = std::max(strip, std::max(kStrip, w) * block.in);
-        if (block.stride == 2) h /= 2, w /= 2;
-        largest = std::max(largest, h * w * block.out);
+// Floats of the largest picture that the blocks make of one of height x width, and of the strips they need for it.
+struct Sizes {
+    int64_t picture = 0, strip = 0;
+
+    Sizes(int64_t height, int64_t width, const std::vector<BlazeBlock>& blocks) {
+        for (const BlazeBlock& block : blocks) {
+            strip = std::max(strip, (std::max(kStrip, width) + width) * block.in);
+            height = half(block, height), width = half(block, width);
+            picture = std::max(picture, height * width * block.out);
+        }
     }
-    Scratch<float> turns(2 * largest), scratch(strip);
+};
+
+// `turns` holds two pictures and a strip. Blocks of stride 1 that keep the number of channels work in place, but for the
+// first, whose x is not ours, and the last, whose result is not.
+void run(const float* x, int64_t height, int64_t width, const std::vector<BlazeBlock>& blocks, const Sizes& sizes,
+         float* turns, float* out) {
+    float* const places[] = {turns, turns + sizes.picture};
+    int place = 0;
     for (size_t i = 0; i < blocks.size(); ++i) {
         const BlazeBlock& block = blocks[i];
-        float* to = i + 1 == blocks.size() ? out : turns + (i % 2) * largest;
-        apply({x, height, width, block.in}, block, scratch, to);
-        if (block.stride == 2) height /= 2, width /= 2;
+        if (x == places[place] && (block.stride != 1 || block.in != block.out)) place = 1 - place;
+        float* to = i + 1 == blocks.size() ? out : places[place];
+        apply({x, height, width, block.in}, block, turns + 2 * sizes.picture, to);
+        height = half(block, height), width = half(block, width);
         x = to;
     }
 }
 
-void blaze_stem(const uint8_t* image, int64_t height, int64_t width, int64_t channels, const float* weights, float* out) {
+void stem(const uint8_t* image, int64_t height, int64_t width, int64_t channels, const float* weights, float* out) {
     const int64_t wide = width / 2, pitch = 3 * (width + 1);
     const float* bias = weights + 27 * channels;
     Scratch<float> lines(3 * pitch + 3 * 2 * kPixels);  // three rows of the picture, a column of 0 at their end
@@ -157,6 +197,23 @@ void blaze_stem(const uint8_t* image, int64_t height, int64_t width, int64_t cha
                     store(out + (row * wide + column + j) * channels + c, prelu(sum[j], slope));
             }
     }
+}
+
+}  // namespace
+
+void blaze_chain(const float* x, int64_t height, int64_t width, const std::vector<BlazeBlock>& blocks, float* out) {
+    const Sizes sizes(height, width, blocks);
+    run(x, height, width, blocks, sizes, kept(2 * sizes.picture + sizes.strip), out);
+}
+
+void blaze_begin(const uint8_t* image, int64_t height, int64_t width, int64_t channels, const float* weights,
+                 const std::vector<BlazeBlock>& blocks, float* out) {
+    if (blocks.empty()) return stem(image, height, width, channels, weights, out);
+    Sizes sizes(height / 2, width / 2, blocks);
+    sizes.picture = std::max(sizes.picture, height / 2 * (width / 2) * channels);
+    float* const turns = kept(2 * sizes.picture + sizes.strip);
+    stem(image, height, width, channels, weights, turns);
+    run(turns, height / 2, width / 2, blocks, sizes, turns, out);
 }
 
 void blaze_sample(const float* x, int64_t height, int64_t width, int64_t channels, const float* matrix, int64_t side,

@@ -37,7 +37,14 @@ def test_a_block_agrees_with_its_twin(
 
 
 def test_a_chain_agrees_with_its_twin_and_an_empty_one_changes_nothing() -> None:
-    blocks = [block(16, 16, 1), block(16, 32, 2), block(32, 32, 1), block(32, 64, 2), block(64, 16, 0)]
+    blocks = [
+        block(16, 16, 1),
+        block(16, 16, 1),
+        block(16, 32, 2),
+        block(32, 32, 1),
+        block(32, 64, 2),
+        block(64, 16, 0),
+    ]
     x = numbers(24, 40, 32)[:, :, ::2]  # not contiguous
     made = blaze.chain(x, blocks)
     assert made.shape == (6, 10, 16)
@@ -51,6 +58,10 @@ def test_the_stem_agrees_with_its_twin(height: int, width: int) -> None:
     image = RANDOM.integers(0, 256, (height, width, 3), np.uint8)
     layer = blaze.stem(numbers(3, 3, 3, 32), numbers(32), numbers(32))
     np.testing.assert_allclose(blaze.begin(image, layer), twin.begin(image, layer), atol=2e-5)
+    if height > 2:
+        blocks = [block(32, 32, 1), block(32, 32, 1), block(32, 32, 0), block(32, 32, 1)]
+        expected = twin.chain(twin.begin(image, layer), blocks)
+        np.testing.assert_allclose(blaze.begin(image, layer, blocks), expected, atol=1e-3, rtol=1e-4)
 
 
 def test_samples_agree_with_their_twin_and_are_nothing_outside() -> None:
