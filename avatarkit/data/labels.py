@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -15,7 +16,7 @@ Gray = NDArray[np.uint8]
 
 
 class Label(IntEnum):
-    """Pixel classes of a label map. Left and right are not told apart; ears are skin, facial hair is skin."""
+    """Pixel classes of a label map. Left and right are not told apart; facial hair is skin."""
 
     BACKGROUND = 0
     SKIN = 1
@@ -32,6 +33,8 @@ class Label(IntEnum):
     """clothes, and skin below the cut line."""
     ACCESSORIES = 9
     """glasses, jewelry, ribbons: on the head, but of no color that skin or hair has."""
+    EARS = 10
+    """Only in maps that ``shows_ears``; elsewhere ears are skin."""
 
 
 PALETTE: NDArray[np.uint8] = np.array(
@@ -46,10 +49,20 @@ PALETTE: NDArray[np.uint8] = np.array(
         [240, 215, 110],
         [60, 160, 90],
         [255, 120, 0],
+        [255, 90, 190],
     ],
     np.uint8,
 )
-"""[10, 3] sRGB color of each label in overlays."""
+"""[11, 3] sRGB color of each label in overlays."""
+
+
+def shows_ears(meta: Mapping[str, Any]) -> bool:
+    """Whether the label maps of a track with this ``meta`` tell ears from skin.
+
+    What the mesh and the clip's colors say of a pixel cannot: ears have the color of the skin around them, and where
+    the mesh has its ears is what a fit would like to know. A parsing network (``segment --parsing bisenet``) can.
+    """
+    return bool(meta.get("segment", {}).get("ears", False))
 
 
 def encode(image: NDArray[Any]) -> bytes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from avatarkit.segmentation.checkpoints import Checkpoint, load
-from avatarkit.segmentation.parsing import CLASSES, CLOTH, HAIR, OTHER, SKIN, Sample
+from avatarkit.segmentation.parsing import CLASSES, CLOTH, EARS, HAIR, OTHER, SKIN, Sample
 from avatarkit.segmentation.window import GRID
 
 CHECKPOINT = Checkpoint(
@@ -183,15 +183,17 @@ class BisenetParser:
 
     name = "bisenet"
     side = 512
+    parts = (SKIN, HAIR, CLOTH, EARS)
 
     def __init__(self, weights: tuple[Path, ...] = ()) -> None:
         """Raises AvatarkitError when the checkpoint cannot be had or does not fit."""
         self.network = BiSeNet()
         load(self.network, CHECKPOINT, weights)
-        ours = torch.zeros(CLASSES, len(PARTS))
+        ours = torch.zeros(CLASSES + 1, len(PARTS))
         for i, part in enumerate(PARTS):
             if part != "background":
                 ours[MEANING.get(part, SKIN), i] = 1
+            ours[EARS, i] = part in ("l_ear", "r_ear")
         self._ours = ours
 
     def learn(self, samples: Sequence[Sample]) -> None:
@@ -199,7 +201,7 @@ class BisenetParser:
 
     @torch.inference_mode()
     def probabilities(self, sample: Sample) -> NDArray[np.float32]:
-        """[GRID, GRID, CLASSES] of the parts that are not background; uniform where all is background."""
+        """[GRID, GRID, CLASSES + 1] of the parts that are not background; uniform where all is background."""
         image = sample.detail
         if image.shape[:2] != (self.side, self.side):
             image = np.asarray(cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_LINEAR))
@@ -207,4 +209,4 @@ class BisenetParser:
         x = (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
         parts = F.interpolate(self.network(x).softmax(1), (GRID, GRID), mode="area")[0]
         classes = torch.einsum("cp,phw->hwc", self._ours, parts) + 1e-4
-        return np.ascontiguousarray((classes / classes.sum(-1, keepdim=True)).numpy())
+        return np.ascontiguousarray((classes / classes[..., :CLASSES].sum(-1, keepdim=True)).numpy())

@@ -37,11 +37,12 @@ def label_map(
 ) -> Gray:
     """[S, S] uint8 of ``Label``; inputs are uint8 with 255 for 1.
 
-    ``person`` [S, S] matte, ``probabilities`` [S, S, 3] of skin, hair and clothes (what is left is other),
-    ``cut`` [S, S] the head's cut (255 above). Features are the mesh's own polygons; they win over color.
+    ``person`` [S, S] matte, ``probabilities`` [S, S, 3] of skin, hair and clothes (what is left is other) or [S, S, 4]
+    with the part of the skin that is ears, ``cut`` [S, S] the head's cut (255 above). Features are the mesh's own
+    polygons; they win over color.
     """
     size = person.shape[0]
-    skin, hair, cloth = cv2.split(probabilities)
+    skin, hair, cloth, *ears = cv2.split(probabilities)
     other = cv2.subtract(cv2.subtract(cv2.subtract(np.full_like(skin, 255), skin), hair), cloth)
     below = cut < 128
     u, v = coordinates(compose(face.to_neck, inverse(frame_to_image)), size, size)
@@ -55,6 +56,8 @@ def label_map(
 
     result = np.full((size, size), Label.SKIN, np.uint8)
     result[low & (polygon(face, OVAL, frame_to_image, size) == 0)] = Label.NECK
+    for ear in ears:
+        result[is_skin & (cv2.compare(ear, skin // 2, cv2.CMP_GT) > 0)] = Label.EARS
     result[below] = Label.TORSO
     # Far above the cut nothing is torso: what looks like clothes there is background seen through loose hair.
     result[is_hair | is_cloth] = Label.HAIR

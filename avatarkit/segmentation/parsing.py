@@ -18,9 +18,10 @@ from avatarkit.segmentation.window import GRID, compose, inverse, resample
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
-SKIN, HAIR, CLOTH, OTHER = range(4)
-"""Channels of the class probabilities; OTHER is what none of the color models explains."""
+SKIN, HAIR, CLOTH, OTHER, EARS = range(5)
+"""Channels of the class probabilities; OTHER is what none of the color models explains, EARS a part of SKIN."""
 CLASSES = 4
+"""Of which probabilities sum to 1: all but EARS."""
 MAP, REACH = 128, 0.26
 """Side of a location map in cells, and half its side in meters around the head's center."""
 SHOULDERS = -0.10
@@ -47,13 +48,15 @@ class Parser(Protocol):
     name: str
     side: int
     """of the image that ``probabilities`` looks at, pixels."""
+    parts: tuple[int, ...]
+    """channels that label maps are made of: skin, hair, clothes, and ears where they are told from skin."""
 
     def learn(self, samples: Sequence[Sample]) -> None:
         """Adapt to the clip; called once, before the first ``probabilities``."""
         ...
 
     def probabilities(self, sample: Sample) -> Float:
-        """[GRID, GRID, CLASSES] float32, sums 1; meaningful where there is a person."""
+        """[GRID, GRID, CLASSES] float32, sums 1, and EARS where among ``parts``; meaningful where there is a person."""
         ...
 
 
@@ -67,6 +70,7 @@ class MeshParser:
 
     name = "mesh"
     side = GRID
+    parts = (SKIN, HAIR, CLOTH)
 
     def __init__(self, rounds: int = 4) -> None:
         self.rounds = rounds

@@ -23,7 +23,7 @@ from avatarkit.segmentation.backdrop import Backdrop, in_one_piece
 from avatarkit.segmentation.geometry import Face, Geometry, head_share
 from avatarkit.segmentation.labeling import label_map
 from avatarkit.segmentation.matting import Matter, SelfieMatter, applied, edge_model
-from avatarkit.segmentation.parsing import CLOTH, HAIR, SKIN, MeshParser, Parser, Sample
+from avatarkit.segmentation.parsing import EARS, MeshParser, Parser, Sample
 from avatarkit.segmentation.steady import Layers, Steadier
 from avatarkit.segmentation.window import GRID, Window
 
@@ -90,7 +90,7 @@ def segment(
             if progress is not None:
                 progress({"stage": "segmenting", "step": done, "steps": len(track)})
     made = {"tool": f"avatarkit {__version__}", "matting": matter.name, "parsing": parser.name,
-            "size": window.size, "steady": options.steady}  # fmt: skip
+            "size": window.size, "steady": options.steady, "ears": EARS in parser.parts}  # fmt: skip
     return replace(track, mattes=mattes, meta={**track.meta, "segment": made})
 
 
@@ -191,7 +191,7 @@ class _Job:
     def _steadied(
         self, matter: Matter, parser: Parser, backdrop: Backdrop
     ) -> Iterator[tuple[_Waiting, Layers]]:
-        """Each frame with the steadied edge model of its matte, and skin, hair, clothes [GRID, GRID, 3] uint8."""
+        """Each frame with the steadied edge model of its matte, and the parser's parts [GRID, GRID, 3 or 4] uint8."""
         steadier, to_grid = Steadier(self.options.steady), self.window.frame_to_grid
         at = {int(index): t for t, index in enumerate(self.track.frame)}
         for index, frame in ahead(read_frames_at(self.source, at), 1):
@@ -199,13 +199,13 @@ class _Job:
             views = self._views(frame, matter, parser)
             image, matte, face = views[GRID], matter(views[matter.side]), self.geometry.face(t)
             matte = backdrop.corrected(image, matte)
-            classes = np.zeros((GRID, GRID, 3), np.uint8)
+            classes = np.zeros((GRID, GRID, len(parser.parts)), np.uint8)
             if face is not None:
                 matte = in_one_piece(matte, face.landmarks @ to_grid[:, :2].T + to_grid[:, 2])
             if face is not None and self.options.parts:
                 sample = Sample(image, matte, face, to_grid, views[parser.side])
                 likely = cv2.convertScaleAbs(parser.probabilities(sample), alpha=255)
-                classes = np.ascontiguousarray(likely[..., [SKIN, HAIR, CLOTH]])
+                classes = np.ascontiguousarray(likely[..., parser.parts])
             whole = self._whole(frame, matter) if t % WHOLE_EVERY == 0 else None
             waiting = _Waiting(t, self.window.canvas_of(frame), face, whole)
             gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))

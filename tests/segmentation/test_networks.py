@@ -15,7 +15,7 @@ from avatarkit.segmentation.bisenet import CHECKPOINT as BISENET_FILE
 from avatarkit.segmentation.bisenet import MEANING, PARTS, BiSeNet, BisenetParser
 from avatarkit.segmentation.modnet import CHECKPOINT as MODNET_FILE
 from avatarkit.segmentation.modnet import MODNet, ModnetMatter
-from avatarkit.segmentation.parsing import CLOTH, HAIR, OTHER, SKIN, Sample
+from avatarkit.segmentation.parsing import CLASSES, CLOTH, EARS, HAIR, OTHER, SKIN, Sample
 from avatarkit.segmentation.window import GRID
 
 torch.set_num_threads(2)
@@ -64,8 +64,9 @@ def test_bisenet_gives_probabilities_of_our_classes(files: dict[str, Path]) -> N
     picture = image()
     sample = Sample(picture[::2, ::2], np.ones((GRID, GRID), np.float32), None, np.eye(2, 3), picture)  # type: ignore[arg-type]
     likely = parser.probabilities(sample)
-    assert likely.shape == (GRID, GRID, 4)
-    assert np.abs(likely.sum(-1) - 1).max() < 1e-5 and likely.min() > 0
+    assert likely.shape == (GRID, GRID, 5)
+    assert np.abs(likely[..., :CLASSES].sum(-1) - 1).max() < 1e-5 and likely.min() > 0
+    assert (likely[..., EARS] <= likely[..., SKIN] + 1e-6).all()  # ears are a part of the skin
     x = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None] / 255
     x = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
         3, 1, 1

@@ -138,6 +138,11 @@ def test_features_win_over_colors_in_the_label_map() -> None:
     assert at(4) == Label.SKIN
     assert (labels[:, :20] == Label.BACKGROUND).all()
     assert labels[int(f.landmarks[152, 1]) + 12, 128] == Label.NECK
+    assert not (labels == Label.EARS).any()
+    ears = np.dstack([skin, np.zeros_like(person)])
+    ears[90:140, 180:200, 3] = 200
+    found = label_map(person, ears, np.full((GRID, GRID), 255, np.uint8), f, SAME)
+    assert (found[90:140, 180:200] == Label.EARS).all() and (found == Label.EARS).sum() == 50 * 20
     below = label_map(person, skin, np.zeros((GRID, GRID), np.uint8), f, SAME)
     assert below[250, 128] == Label.TORSO
 
