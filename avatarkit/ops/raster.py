@@ -8,6 +8,7 @@ plain-torch twin in :mod:`avatarkit.ops.raster_reference`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,21 @@ from torch import Tensor
 
 from avatarkit.ops import raster_reference as twin
 from avatarkit.ops.native import module
+
+Rasterizer = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
+"""``rasterize`` or another library's: vertices, triangles, height, width to face, barycentric, depth."""
+BACKENDS = ("native", "pytorch3d")
+
+
+def rasterizer(backend: str = "native") -> Rasterizer:
+    """``rasterize`` by one of ``BACKENDS``. Raises ImportError where its library is not installed."""
+    if backend == "native":
+        return rasterize
+    if backend not in BACKENDS:
+        raise ValueError(f"no rasterizer is called '{backend}': choose {' or '.join(BACKENDS)}")
+    from avatarkit.ops import raster_pytorch3d
+
+    return raster_pytorch3d.rasterize
 
 
 def rasterize(

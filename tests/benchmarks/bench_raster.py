@@ -76,10 +76,10 @@ def main() -> None:
     fine_opposite, around = raster.edge_opposites(fine_triangles), Incidence.of(fine_triangles, len(fine))
     others = torch.rand(len(fine), 5)
 
-    def meshed() -> None:
+    def meshed(rasterize: raster.Rasterizer = raster.rasterize) -> None:
         """What a mesh with learned geometry needs: normals, attributes, soft outlines, gradients to vertices."""
         v = fine.clone().requires_grad_()
-        f, b, d = raster.rasterize(v, fine_triangles, size, size)
+        f, b, d = rasterize(v, fine_triangles, size, size)
         values = raster.interpolate(torch.cat([vertex_normals(v, around), others], 1), fine_triangles, f, b)
         raster.antialias(values, v, fine_triangles, fine_opposite, f, d).sum().backward()
 
@@ -104,6 +104,12 @@ def main() -> None:
         "vertex normals": lambda: vertex_normals(fine, around),
         "twin: rasterize": lambda: twin.rasterize(vertices[None], triangles, size, size, True),
     }
+    try:
+        other = raster.rasterizer("pytorch3d")
+        rows["pytorch3d: rasterize"] = lambda: other(vertices, triangles, size, size)
+        rows[f"pytorch3d: {len(fine_triangles)} triangles"] = lambda: meshed(other)
+    except ImportError as error:
+        print(f"no comparison with pytorch3d: {error}")
     print(f"{platform.processor() or platform.machine()}, {threads} thread(s), {size}^2, {len(triangles)} triangles, "
           f"{float((face >= 0).float().mean()):.0%} covered")  # fmt: skip
     print(f"{'':26s}{'median ms':>10s}{'best ms':>10s}")

@@ -330,3 +330,48 @@ def test_wrong_shapes_are_refused():
         raster.rasterize(vertices, triangles[:, :2], 8, 8)
     with pytest.raises(ValueError, match="texture must be"):
         raster.texture(torch.zeros(0, 4, 3), torch.zeros(2, 2))
+
+
+@pytest.fixture
+def by_pytorch3d() -> raster.Rasterizer:
+    try:
+        return raster.rasterizer("pytorch3d")
+    except ImportError as error:
+        pytest.skip(f"pytorch3d cannot be imported here ({error})")
+
+
+@pytest.mark.parametrize("perspective", [True, False])
+@pytest.mark.parametrize("size", [(48, 61), (64, 40), (56, 56)])
+@pytest.mark.parametrize("make", [grid_mesh, random_soup])
+def test_pytorch3d_gives_the_same_fragments(by_pytorch3d, make, size, perspective):
+    vertices, triangles = make()
+    vertices[5, 2] = -0.5  # behind the camera: the triangles around it go, where there is perspective
+    ours = raster.rasterize(vertices, triangles, *size, perspective)
+    theirs = by_pytorch3d(vertices, triangles, *size, perspective)
+    assert theirs[0].dtype == torch.int32 and [t.shape for t in ours] == [t.shape for t in theirs]
+    same = ours[0] == theirs[0]
+    assert (ours[0] >= 0).sum() > 300 and same.float().mean() > 0.995
+    torch.testing.assert_close(theirs[1][same], ours[1][same], atol=1e-3, rtol=0)
+    torch.testing.assert_close(theirs[2][same], ours[2][same], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("perspective", [True, False])
+def test_pytorch3d_gives_the_same_gradients(by_pytorch3d, perspective):
+    vertices, triangles = grid_mesh()
+    weight = torch.rand(40, 56, 4, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for rasterize in (raster.rasterize, by_pytorch3d):
+        leaf = torch.stack([vertices, vertices + 0.2]).requires_grad_()
+        face, barycentric, depth = rasterize(leaf, triangles, 40, 56, perspective)
+        assert face.shape == (2, 40, 56)
+        (torch.cat([barycentric, depth[..., None]], -1)[1] * weight).sum().backward()
+        gradients.append(leaf.grad)
+    ours, theirs = gradients
+    assert float(ours[0].abs().max()) == 0 and float(ours[1].abs().max()) > 0.1
+    assert float((theirs - ours).norm() / ours.norm()) < 0.05  # pixels on an edge may fall to the other side
+
+
+def test_a_backend_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="choose native or pytorch3d"):
+        raster.rasterizer("opengl")
+    assert raster.rasterizer() is raster.rasterize
