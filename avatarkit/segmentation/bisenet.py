@@ -183,7 +183,7 @@ class BisenetParser:
 
     name = "bisenet"
     side = 512
-    parts = (SKIN, HAIR, CLOTH, EARS)
+    parts: tuple[int, ...] = (SKIN, HAIR, CLOTH, EARS)
 
     def __init__(self, weights: tuple[Path, ...] = ()) -> None:
         """Raises AvatarkitError when the checkpoint cannot be had or does not fit."""

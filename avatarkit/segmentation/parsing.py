@@ -70,7 +70,7 @@ class MeshParser:
 
     name = "mesh"
     side = GRID
-    parts = (SKIN, HAIR, CLOTH)
+    parts: tuple[int, ...] = (SKIN, HAIR, CLOTH)
 
     def __init__(self, rounds: int = 4) -> None:
         self.rounds = rounds

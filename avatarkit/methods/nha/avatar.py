@@ -15,6 +15,7 @@ from torch import Tensor
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.rigged import Motion, RiggedHead
 from avatarkit.methods.drivers import Drivers
+from avatarkit.methods.nha.coverage import Coverage
 from avatarkit.methods.nha.figure import Figure
 from avatarkit.methods.nha.geometry import JointRange
 from avatarkit.methods.nha.template import Template
@@ -31,14 +32,14 @@ class NeuralHeadAvatar:
 
     header: dict[str, Any]
     figure: Figure
-    seen: NDArray[np.bool_]
-    """[V] vertices that the training frames showed; see ``Figure.borrow``"""
+    coverage: Coverage
+    """what the training frames showed"""
     pictures: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """``plate`` and ``torso``: PNG bytes [N] uint8 of what stays behind the head."""
 
     def __post_init__(self) -> None:
         self.figure.requires_grad_(False)
-        self.figure.borrow(self.seen)
+        self.figure.cover(self.coverage.tensor())
         with torch.no_grad():
             self.fields = self.figure.geometry.fields()
         """[V, 1 + K, 3] of the geometry network, which frames only mix"""
@@ -107,8 +108,8 @@ class NeuralHeadAvatar:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and header of the avatar file."""
         weights = {PREFIX + name: value.detach() for name, value in self.figure.state_dict().items()}
-        seen = torch.from_numpy(self.seen.astype(np.uint8))
-        return {**self.figure.template.state(), **weights, "seen": seen, **self.pictures}, self.header
+        tensors = {**self.figure.template.state(), **weights, **self.coverage.state(), **self.pictures}
+        return tensors, self.header
 
     @classmethod
     def from_state(cls, tensors: dict[str, Tensor], header: dict[str, Any], device: str) -> NeuralHeadAvatar:
@@ -124,9 +125,7 @@ class NeuralHeadAvatar:
             if not all(bool(torch.isfinite(value).all()) for value in own.values()):
                 raise ValueError("the weights are not finite")
             figure.load_state_dict(own)
-            seen = tensors["seen"].numpy().astype(bool)
-            if seen.shape != (len(template),):
-                raise ValueError(f"'seen' is {list(seen.shape)}, not [{len(template)}]")
+            coverage = Coverage.from_state(tensors, len(template))
             if len(template.unit) != len(header["expression_names"]):
                 raise ValueError(
                     f"{len(template.unit)} shapes for {len(header['expression_names'])} expressions"
@@ -136,7 +135,7 @@ class NeuralHeadAvatar:
             raise AvatarkitError(
                 f"the avatar's weights and header do not fit together ({reason}): fit it again"
             ) from error
-        return cls(header, figure, seen, {name: tensors[name] for name in PICTURES if name in tensors})
+        return cls(header, figure, coverage, {name: tensors[name] for name in PICTURES if name in tensors})
 
 
 def as_frame(seen: NDArray[np.float32]) -> Frame:

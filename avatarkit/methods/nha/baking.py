@@ -25,8 +25,10 @@ JOINTS = ("torso", "neck", "jaw", "eyeLeft", "eyeRight")
 PARENTS = (-1, 0, 1, 1, 1)
 COLUMNS = (1, 0, 2, 3, 4)
 """Columns of the template's skinning that belong to the joints."""
-FACING = -0.15
-"""Camera-space z of the normals with which the texture network is asked for what no camera has seen from behind."""
+SLANT = 0.15
+"""Cosine at least between view and normal with which the texture network is asked for a texel."""
+HARDLY, WELL = 0.3, 0.6
+"""Cosines at which a texel was seen best: up to the first it takes the plain color, from the second the network's."""
 BLOCK = 1 << 16
 """Texels at once."""
 
@@ -76,16 +78,21 @@ def baked(figure: Figure, moment: Moment, vertices: torch.Tensor, size: int) -> 
     flat = torch.stack([uv[:, 0] * size, (1 - uv[:, 1]) * size, torch.ones(len(uv))], 1)
     charts = torch.from_numpy(template.uv_triangles)
     face, share, _ = raster.rasterize(flat, charts, size, size, perspective=False)
-    attributes = torch.cat([figure.places, vertex_normals(vertices, figure.around)], 1)
-    values = raster.interpolate(attributes, figure.triangles, face, share).reshape(-1, 6)
+    assert figure.painted is not None, "an avatar's figure has its coverage"
+    attributes = torch.cat([figure.painted, vertex_normals(vertices, figure.around)], 1)
+    values = raster.interpolate(attributes, figure.triangles, face, share).reshape(-1, 10)
     filled = torch.nonzero(face.reshape(-1) >= 0)[:, 0]
     image = torch.zeros(size * size, 3)
     for texels in filled.split(BLOCK):
-        places, normals = values[texels].split(3, 1)
-        # the picture of a turned-away point is not known: it is asked for as if it were seen at a slant
-        normals = torch.cat([normals[:, :2], normals[:, 2:].clamp_max(FACING)], 1)
+        places, plain, seen, normals = values[texels].split((3, 3, 1, 3), 1)
+        # a texel is asked for as squarely as it was ever seen, whatever way it looks now
         normals = torch.nn.functional.normalize(normals, dim=1)
-        image[texels] = figure.texture(places, figure.texture.even_patches(normals), moment.code)
+        square = torch.maximum(-normals[:, 2:], seen).clamp(SLANT, 1)
+        aside = torch.nn.functional.normalize(normals[:, :2], dim=1) * (1 - square.square()).sqrt()
+        patches = figure.texture.even_patches(torch.cat([aside, -square], 1))
+        color = figure.texture(places.contiguous(), patches, moment.code)
+        share_of = ((seen - HARDLY) / (WELL - HARDLY)).clamp(0, 1)
+        image[texels] = torch.lerp(plain, color, share_of)
     missing = (face < 0).numpy()
     nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
     picture = image.view(size, size, 3).numpy()[nearest[0], nearest[1]]

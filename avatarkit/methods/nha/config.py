@@ -27,6 +27,16 @@ class Config(FitOptions):
     )
     lid_term: bool = option(True, "the landmark energy also compares the lids' distances")
 
+    normals: str = option(
+        "",
+        "folder of normal maps by a network, frame_0000/normals_0000.png and so on as in the authors' data sets "
+        "(default: pseudo-normals of the tracked mesh)",
+    )
+
+    backend: str = option(
+        "native", "what rasterizes during the fit: native, or pytorch3d where it is installed"
+    )
+
     landmark_weight: float = option(1.0, "weight of the landmark energy")
     normal_weight: float = option(0.02, "weight of the Laplacian of normal maps")
     semantic_weight: float = option(1.0, "weight of the soft xor of semantic regions")
@@ -59,7 +69,7 @@ _LIMITS: Limits = (
     ("photometric_weight", 0, 1000), ("perceptual_weight", 0, 1000), ("geometry_rate", 0, 1), ("texture_rate", 0, 1),
     ("frame_rate", 0, 1), ("rate_end", 0, 1), ("width", 8, 512), ("bases", 1, 64), ("expressions", 0, 52),
 )  # fmt: skip
-_CHOICES = {"perceptual": ("auto", "lpips", "structure")}
+_CHOICES = {"perceptual": ("auto", "lpips", "structure"), "backend": ("native", "pytorch3d")}
 
 
 def make(preset: str = "fast", **options: Any) -> Config:

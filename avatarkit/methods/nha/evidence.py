@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
+from avatarkit.data.labels import shows_ears
 from avatarkit.heads.model import MESH_LANDMARKS
 from avatarkit.losses.patch import PatchLoss
 from avatarkit.methods.nha.energies import appearance, landmarks, normals, semantics
 from avatarkit.methods.nha.energies import offsets as regular
 from avatarkit.methods.nha.figure import Figure, Shape, Surface
-from avatarkit.methods.nha.template import EYES, HAIR, INSIDE, SKIN
+from avatarkit.methods.nha.template import EARS, EYES, HAIR, INSIDE, SKIN
 
 Image = NDArray[np.uint8]
 
@@ -55,7 +56,7 @@ class Evidence:
     matte: Tensor
     """[R, R] of the head"""
     regions: Tensor
-    """[R, R, 3] skin, eyes, hair"""
+    """[R, R, 3 or 4] skin, eyes, hair, and ears where the label maps show them"""
     known: Tensor
     """[R, R] 1 inside the video frame"""
     points: Tensor
@@ -70,14 +71,16 @@ class Evidence:
             clip.labels(position),
             clip.points(position),
             clip.visible,
+            shows_ears(clip.track.meta),
         )
 
     @classmethod
     def seen(
-        cls, rgb: Image, matte: Image, labels: Image, points: NDArray[np.floating], visible: tuple[int, ...]
-    ) -> Evidence:
+        cls, rgb: Image, matte: Image, labels: Image, points: NDArray[np.floating], visible: tuple[int, ...],
+        ears: bool = False,
+    ) -> Evidence:  # fmt: skip
         """Of a crop's picture [R, R, 3], head matte and labels [R, R], landmarks [L, 2] in its pixels, and left, top,
-        right, bottom of what lies inside the video frame."""
+        right, bottom of what lies inside the video frame; ``ears``: whether the labels tell them from skin."""
         left, top, right, bottom = visible
         known = torch.zeros(matte.shape)
         known[top:bottom, left:right] = 1
@@ -85,17 +88,21 @@ class Evidence:
         return cls(
             rgb=torch.from_numpy(rgb.astype(np.float32) / 255),
             matte=alpha,
-            regions=semantics.regions(torch.from_numpy(labels.astype(np.int64)), alpha),
+            regions=semantics.regions(torch.from_numpy(labels.astype(np.int64)), alpha, ears),
             known=known,
             points=torch.from_numpy(np.ascontiguousarray(points[:MESH_LANDMARKS], np.float32)),
         )
 
 
 def geometry_energy(
-    figure: Figure, shape: Shape, surface: Surface, pseudo: Surface, evidence: Evidence, weights: Weights,
+    figure: Figure, shape: Shape, surface: Surface, detail: Tensor | None, evidence: Evidence, weights: Weights,
     umbrella: Tensor,
 ) -> Tensor:  # fmt: skip
-    """E_geom (eq. 2) without the prior on coefficients; ``pseudo`` is the tracked head as the same camera sees it."""
+    """E_geom (eq. 2) without the prior on coefficients.
+
+    ``detail`` [R, R, 3]: normals in camera space that the face's are compared with, 0 where there are none; None
+    leaves E_normal out.
+    """
     result = torch.zeros(())
     if weights.landmark and bool(torch.isfinite(evidence.points).all()):
         index = torch.from_numpy(figure.template.landmarks[:MESH_LANDMARKS]).long()
@@ -104,9 +111,9 @@ def geometry_energy(
         if weights.lids:
             value = value + LIDS * landmarks.lids(projected, evidence.points)
         result = result + weights.landmark * value / evidence.matte.shape[0]
-    if weights.normal:
-        mask = (pseudo.facial > 0.5) & (surface.facial > 0.5)
-        result = result + weights.normal * normals.normal_laplacian(surface.normals, pseudo.normals, mask)
+    if weights.normal and detail is not None:
+        mask = (detail.square().sum(-1) > 0.5) & (surface.facial > 0.5)
+        result = result + weights.normal * normals.normal_laplacian(surface.normals, detail, mask)
     if weights.semantic:
         result = result + weights.semantic * _semantic(figure, surface, evidence)
     if weights.offset:
@@ -121,14 +128,20 @@ def geometry_energy(
 
 def _semantic(figure: Figure, surface: Surface, evidence: Evidence) -> Tensor:
     """The head's outline everywhere, its regions where the mesh knows which is which."""
-    groups = surface.groups
-    ours = torch.stack([groups[..., SKIN] + groups[..., INSIDE], groups[..., EYES], groups[..., HAIR]], -1)
+    groups, doubt = surface.groups, surface.unsure
+    skin, ears = groups[..., SKIN] + groups[..., INSIDE], groups[..., EARS]
+    parts = [skin, groups[..., EYES], groups[..., HAIR]]
+    if evidence.regions.shape[-1] > len(parts):
+        parts, doubt = [*parts, ears], doubt * (1 - ears)
+    else:
+        parts[0] = skin + ears
+    ours = torch.stack(parts, -1)
     blended = figure.blended(
         surface, torch.cat([ours, torch.ones_like(surface.opacity)], 2) * surface.opacity
     )
-    outline = semantics.semantic(blended[..., 3:], evidence.matte[..., None], evidence.known)
-    sure = evidence.known * (1 - surface.unsure.detach())
-    return OUTLINE * outline + REGIONS * semantics.semantic(blended[..., :3], evidence.regions, sure)
+    outline = semantics.semantic(blended[..., -1:], evidence.matte[..., None], evidence.known)
+    sure = evidence.known * (1 - doubt.detach())
+    return OUTLINE * outline + REGIONS * semantics.semantic(blended[..., :-1], evidence.regions, sure)
 
 
 def appearance_energy(

@@ -8,12 +8,11 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from avatarkit.methods.drivers import Drivers
 from avatarkit.methods.nha.geometry import Geometry, JointRange, joints_of
-from avatarkit.methods.nha.template import GROUPS, HAIR, SKIN, Template
+from avatarkit.methods.nha.template import GROUPS, Template
 from avatarkit.methods.nha.texture import SPREAD, Texture
 from avatarkit.methods.registry import Drive
 from avatarkit.ops import raster
@@ -24,6 +23,9 @@ Float = NDArray[np.float32]
 
 CUBE = 0.55
 """Meters a side of the cube around the template in which the texture's points lie."""
+MARGIN, SOFT = 0.15, 0.35
+"""Cosines between view and normal: how much more squarely than it was ever seen a point still shows the network's
+color, and over how much more that color fades out."""
 NECK, LEFT_EYE, RIGHT_EYE = 1, 3, 4
 """Columns of the skinning."""
 
@@ -75,7 +77,7 @@ class Surface:
     normals: Tensor
     """[H, W, 3] unit normals, camera space"""
     values: Tensor
-    """[H, W, 3 + 4] opacity, doubt between skin and hair, share of the face, and share of every group"""
+    """[H, W, 3 + 5] opacity, doubt between skin and hair, share of the face, and share of every group"""
 
     focal: float
     """pixels, of the camera"""
@@ -97,7 +99,7 @@ class Surface:
 
     @property
     def groups(self) -> Tensor:
-        """[H, W, 4] of ``template.GROUPS``"""
+        """[H, W, 5] of ``template.GROUPS``"""
         return self.values[..., 3:]
 
     @cached_property
@@ -117,14 +119,16 @@ class Figure(nn.Module):
         self.template, self.drivers, self.joints, self.focal = template, drivers, joints, focal
         neutral = torch.from_numpy(template.neutral)
         self.neutral = neutral
+        self.rasterize: raster.Rasterizer = raster.rasterize
         self.geometry = Geometry(neutral, torch.from_numpy(template.freedom), width, bases, static_geometry)
         self.texture = Texture(len(drivers), width, static_texture)
         self.triangles = torch.from_numpy(template.triangles)
         self.around = Incidence.of(template.triangles, len(template))
         self.opposite = raster.edge_opposites(template.triangles)
         center = (template.neutral.min(0) + template.neutral.max(0)) / 2
-        self._own_places = (neutral - torch.from_numpy(center)) / CUBE + 0.5
-        self.places = self._own_places
+        self.places = (neutral - torch.from_numpy(center)) / CUBE + 0.5
+        self.painted: Tensor | None = None
+        """[V, 3 + 4] places, plain colors and how squarely a vertex was seen; None during the fit"""
         skinning = torch.from_numpy(template.skinning)
         self._weights = skinning[:, [NECK, LEFT_EYE, RIGHT_EYE]].t().contiguous()
         self._hinges = torch.from_numpy(template.joints[[0, 2, 3]])
@@ -140,20 +144,9 @@ class Figure(nn.Module):
             1,
         )
 
-    def borrow(self, seen: NDArray[np.bool_]) -> None:
-        """Vertices that no picture showed (``seen`` [V]) take the texture's place of the nearest one that some did.
-
-        What the network says of places it was never asked for is noise: the back of a head goes on as its sides do.
-        Skin borrows from skin and hair from hair; eyes and the mouth's inside keep their own.
-        """
-        places, template = self._own_places.clone(), self.template
-        for group in (SKIN, HAIR):
-            ours = template.group == group
-            known, unknown = np.flatnonzero(ours & seen), np.flatnonzero(ours & ~seen)
-            if len(known) and len(unknown):
-                nearest = cKDTree(template.neutral[known]).query(template.neutral[unknown])[1]
-                places[torch.from_numpy(unknown)] = self._own_places[torch.from_numpy(known[nearest])]
-        self.places = places
+    def cover(self, coverage: Tensor) -> None:
+        """Show plain colors where the network was never asked; ``coverage`` [V, 4]: see ``coverage.Coverage``."""
+        self.painted = torch.cat([self.places, coverage], 1)
 
     @cached_property
     def shapes(self) -> Tensor:
@@ -200,7 +193,7 @@ class Figure(nn.Module):
         depth = vertices[:, 2:]
         flat = vertices[:, :2] / depth * torch.stack([k[0, 0], k[1, 1]]) + k[:2, 2]
         pixels = torch.cat([flat, depth], 1)
-        face, barycentric, z = raster.rasterize(pixels, self.triangles, camera.height, camera.width)
+        face, barycentric, z = self.rasterize(pixels, self.triangles, camera.height, camera.width)
         normals = vertex_normals(vertices, self.around)
         attributes = torch.cat([normals, self._values], 1)
         seen = raster.interpolate(attributes, self.triangles, face, barycentric)
@@ -220,10 +213,14 @@ class Figure(nn.Module):
         spread = max(round(SPREAD * surface.focal / self.focal), 1)
         face = surface.face.reshape(-1)[surface.visible]
         share = surface.barycentric.reshape(-1, 3)[surface.visible]
-        places = raster.interpolate(self.places, self.triangles, face[None, None], share[None, None])[0, 0]
+        attributes = self.places if self.painted is None else self.painted
+        found = raster.interpolate(attributes, self.triangles, face[None, None], share[None, None])[0, 0]
         patches = self.texture.patches(surface.normals, surface.visible, spread)
-        color: Tensor = self.texture(places, patches, moment.code)
-        return color
+        color: Tensor = self.texture(found[:, :3].contiguous(), patches, moment.code)
+        if self.painted is None:
+            return color
+        now = -surface.normals.reshape(-1, 3)[surface.visible, 2]
+        return torch.lerp(found[:, 3:6], color, trust(found[:, 6], now)[:, None])
 
     def blended(self, surface: Surface, values: Tensor) -> Tensor:
         """[H, W, C] of ``values`` [H, W, C], anti-aliased along the outlines: vertices get their gradients here."""
@@ -244,6 +241,15 @@ class Figure(nn.Module):
         with torch.no_grad():
             moment = self.moment(drive)
             return self.picture(self.surface(self.shape(moment, fields).vertices, camera), moment)
+
+
+def trust(seen: Tensor, now: Tensor) -> Tensor:
+    """[N] share of the network's color at points that show the cosine ``now`` between normal and view.
+
+    ``seen`` [N] is the cosine at which training frames showed them best: 1 up to ``MARGIN`` beyond it, falling to 0.
+    """
+    share = ((seen - now + (MARGIN + SOFT)) / SOFT).clamp(0, 1)
+    return share * share * (3 - 2 * share)
 
 
 def turning(vectors: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from avatarkit import heads
 from avatarkit.data.clip import ClipFrames, split
+from avatarkit.data.labels import shows_ears
+from avatarkit.data.normal_maps import NormalMaps
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.methods import fitting
 from avatarkit.methods.best import Best
@@ -23,7 +25,7 @@ from avatarkit.methods.quality import Gauge, Quality
 from avatarkit.methods.registry import Progress, Subject
 from avatarkit.methods.scenery import scenery
 from avatarkit.methods.session import clip_header, cores, peak_memory, some, track_hash
-from avatarkit.ops import set_threads
+from avatarkit.ops import raster, set_threads
 from avatarkit.rendering.performance import NECK_PIVOT
 
 WATCHED, LOOKS, MEASURED = 6, 10, 24
@@ -49,6 +51,8 @@ class NeuralHead:
         set_threads(config.threads or cores())
         track = subject.track
         training, heldout = split(track, config.holdout)
+        rasterize = rasterizer(config.backend)
+        normals = NormalMaps.open(Path(config.normals), track, training) if config.normals else None
         # Rest pose, torso and plate come from training frames alone: held-out ones stay unseen.
         shown = replace(track, valid=np.isin(np.arange(len(track)), training))
         rest = neutral_frame(shown)
@@ -58,10 +62,10 @@ class NeuralHead:
             raise AvatarkitError("the track was made with another head model: track the clip again")
         with ClipFrames(track, subject.source, config.resolution, progress) as clip:
             gauge = Gauge(clip, scene, np.asarray(NECK_PIVOT, np.float32), rest)
-            trainer = Trainer.create(config, clip, training, head)
+            trainer = Trainer.create(config, clip, training, head, normals, rasterize)
             best = train(trainer, heldout, gauge, progress)
-            seen = trainer.seen()
-            trainer.figure.borrow(seen)
+            coverage = trainer.coverage()
+            trainer.figure.cover(coverage.tensor())
             progress({"stage": "measuring", "step": 0, "steps": 1})
             draw = trainer.drawing()
             on_training = gauge.quality(draw, some(training, MEASURED))
@@ -70,8 +74,20 @@ class NeuralHead:
         header |= NeuralHeadAvatar.sizes(trainer.figure)
         header["metrics"] = metrics(trainer, on_training, on_heldout, time.perf_counter() - started)
         header["metrics"]["kept_step"] = best.step if config.keep_best and len(heldout) else trainer.step
+        header["regions"] = ["skin", "eyes", "hair", *(["ears"] if shows_ears(track.meta) else [])]
         header["heldout_curve"] = best.curve
-        return NeuralHeadAvatar(header, trainer.figure, seen, pictures)
+        return NeuralHeadAvatar(header, trainer.figure, coverage, pictures)
+
+
+def rasterizer(backend: str) -> raster.Rasterizer:
+    """What rasterizes a fit by ``backend``. Raises AvatarkitError where its library cannot be imported."""
+    try:
+        return raster.rasterizer(backend)
+    except ImportError as error:
+        raise AvatarkitError(
+            f"--backend {backend}: it cannot be imported here ({error}): install it for this torch, or leave --backend "
+            "out for the native one"
+        ) from error
 
 
 def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: Progress) -> Best:

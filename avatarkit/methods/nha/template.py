@@ -17,12 +17,12 @@ from avatarkit.heads.subdivide import butterfly
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 
-GROUPS = ("skin", "eyes", "hair", "inside")
-"""Of vertices. Label maps know no ears apart from skin, so that ears are skin here."""
-SKIN, EYES, HAIR, INSIDE = range(4)
+GROUPS = ("skin", "eyes", "hair", "inside", "ears")
+"""Of vertices."""
+SKIN, EYES, HAIR, INSIDE, EARS = range(5)
 _GROUP_OF = {
     "sclera": EYES, "iris": EYES, "pupil": EYES, "scalp": HAIR, "teeth": INSIDE, "gums": INSIDE, "tongue": INSIDE,
-    "mouth": INSIDE, "sockets": INSIDE,
+    "mouth": INSIDE, "sockets": INSIDE, "ears": EARS,
 }  # fmt: skip
 CREASED = ("lips", "eyelids", "mouth", "sockets")
 """Regions whose edges are halved without smoothing: what is folded must not bulge."""

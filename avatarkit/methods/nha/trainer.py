@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from avatarkit.data.clip import ClipFrames
+from avatarkit.data.normal_maps import NormalMaps
 from avatarkit.heads.model import HeadModel
 from avatarkit.losses.perceptual import patch_loss
 from avatarkit.methods.drivers import Drivers
 from avatarkit.methods.fitting import Paced
 from avatarkit.methods.nha.avatar import as_frame
 from avatarkit.methods.nha.config import Config
+from avatarkit.methods.nha.coverage import Coverage, survey
 from avatarkit.methods.nha.energies import offsets as regular
 from avatarkit.methods.nha.energies import priors
 from avatarkit.methods.nha.evidence import Evidence, Weights, appearance_energy, geometry_energy
@@ -26,7 +28,9 @@ from avatarkit.methods.nha.template import Template
 from avatarkit.methods.quality import Draw
 from avatarkit.methods.registry import Drive, Frame
 from avatarkit.methods.session import some
+from avatarkit.ops import raster
 from avatarkit.ops.native import retain_memory
+from avatarkit.ops.raster import Rasterizer
 from avatarkit.rendering.camera import Camera
 
 BETAS, EPSILON = (0.9, 0.99), 1e-12
@@ -38,8 +42,8 @@ SHAPE_EVERY = 2
 """In the third stage every so many steps the geometry learns, too; its own pass costs as much as the texture's."""
 PRIOR = 2e-3
 """Weight of the prior on what frames add of their own."""
-SEEN_IN, FACING = 60, -0.4
-"""Training frames in which vertices are looked for, and the camera-space z of normals from which one is seen."""
+SURVEYED = 60
+"""Training frames that are asked what they show of the head."""
 TURN, MOVE = 0.1, 0.02
 """Radians and meters that one unit of a frame's own pose is worth: pose and coefficients learn at one rate."""
 
@@ -56,6 +60,8 @@ class Trainer(Paced):
     own: nn.Parameter
     """[N, E + 6] what each training frame adds to its tracked coefficients, turn and place"""
     optimizer: torch.optim.Adam
+    normals: NormalMaps | None = None
+    """of the training frames, from files; None: pseudo-normals"""
     step: int = 0
     seconds: float = 0.0
     samples: int = 0
@@ -66,9 +72,10 @@ class Trainer(Paced):
 
     @classmethod
     def create(
-        cls, config: Config, clip: ClipFrames, training: NDArray[np.int64], head: HeadModel
-    ) -> Trainer:
-        """A trainer before its first step."""
+        cls, config: Config, clip: ClipFrames, training: NDArray[np.int64], head: HeadModel,
+        normals: NormalMaps | None = None, rasterize: Rasterizer = raster.rasterize,
+    ) -> Trainer:  # fmt: skip
+        """A trainer before its first step; see ``Trainer`` and ``Figure`` for the last two."""
         torch.manual_seed(config.seed)
         track = clip.track
         template = Template.of(head, track.neutral, head.shapes if track.shapes is None else track.shapes)
@@ -80,6 +87,7 @@ class Trainer(Paced):
             template, drivers, joints, config.width, config.bases, float(clip.camera.intrinsics[0, 0]),
             static_geometry=config.static_geometry, static_texture=config.static_texture,
         )  # fmt: skip
+        figure.rasterize = rasterize
         own = nn.Parameter(torch.zeros(len(training), len(track.expression_names) + 6))
         network = [p for p in figure.texture.parameters() if p is not figure.texture.table]
         groups = [
@@ -89,7 +97,7 @@ class Trainer(Paced):
             {"params": [own], "initial": config.frame_rate},
         ]
         optimizer = torch.optim.Adam([{**g, "lr": 0.0} for g in groups], betas=BETAS, eps=EPSILON, fused=True)
-        return cls(config, clip, training, figure, own, optimizer)
+        return cls(config, clip, training, figure, own, optimizer, normals)
 
     def __post_init__(self) -> None:
         retain_memory()
@@ -155,10 +163,9 @@ class Trainer(Paced):
         surface = figure.surface(shape.vertices, self.clip.camera)
         loss = torch.zeros(())
         if shaping:
-            with torch.no_grad():
-                pseudo = figure.surface(figure.tracked(self.moment(position)), self.clip.camera)
+            detail = self._detail(position, evidence)
             loss = loss + geometry_energy(
-                figure, shape, surface, pseudo, evidence, self._weights, self._umbrella
+                figure, shape, surface, detail, evidence, self._weights, self._umbrella
             )
             loss = loss + self.config.prior_weight * self._prior(own)
             self._fields = None
@@ -173,6 +180,15 @@ class Trainer(Paced):
         self.step += 1
         self.seconds += time.perf_counter() - started
         return float(loss.detach())
+
+    def _detail(self, position: int, evidence: Evidence) -> Tensor:
+        """[R, R, 3] normals of a face, 0 elsewhere: a network's, or pseudo-normals of the tracked and refined mesh."""
+        if self.normals is not None:
+            found = torch.from_numpy(self.normals.of(position, self.config.resolution))
+            return found * (evidence.regions[..., :1] > 0.5)
+        with torch.no_grad():
+            tracked = self.figure.surface(self.figure.tracked(self.moment(position)), self.clip.camera)
+            return tracked.normals * (tracked.facial[..., None] > 0.5)
 
     def _prior(self, own: Tensor) -> Tensor:
         return PRIOR * priors.prior(own[:-6], own[-6:-3] * TURN, own[-3:] * MOVE)
@@ -193,19 +209,11 @@ class Trainer(Paced):
                 self._fields = self.figure.geometry.fields()
         return self._fields
 
-    def seen(self) -> NDArray[np.bool_]:
-        """[V] whether a vertex faced the camera, unhidden and unfaded, in some of the training frames."""
-        figure = self.figure
-        found = np.zeros(len(figure.template), bool)
-        for position in some(self.training, SEEN_IN):
-            with torch.no_grad():
-                shape = figure.shape(self.moment(int(position)), self.fields())
-                surface = figure.surface(shape.vertices, self.clip.camera)
-            inside = torch.from_numpy(self.clip.head(int(position)) > 127)
-            clear = inside & (surface.normals[..., 2] < FACING) & (surface.opacity[..., 0] > 0.9)
-            faces = np.unique(surface.face[clear].numpy())
-            found[figure.template.triangles[faces].reshape(-1)] = True
-        return found
+    def coverage(self) -> Coverage:
+        """What the training frames showed of the head as it is fitted."""
+        chosen = (int(position) for position in some(self.training, SURVEYED))
+        frames = ((position, self.moment(position)) for position in chosen)
+        return survey(self.figure, self.clip, frames, self.fields())
 
     def drawing(self) -> Draw:
         """Draws frames of the clip with the fit as it stands, as tracked."""

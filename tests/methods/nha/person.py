@@ -16,7 +16,8 @@ from avatarkit.ops.raster import rasterize
 from tests.methods.gaussians import person as painted
 
 LABELS = {
-    "scalp": Label.HAIR, "neck": Label.NECK, "torso": Label.TORSO, "lips": Label.LIPS, "brows": Label.BROWS,
+    "ears": Label.EARS, "scalp": Label.HAIR, "neck": Label.NECK, "torso": Label.TORSO, "lips": Label.LIPS,
+    "brows": Label.BROWS,
     "sclera": Label.EYES, "iris": Label.EYES, "pupil": Label.EYES, "mouth": Label.MOUTH_INTERIOR,
     "teeth": Label.MOUTH_INTERIOR, "gums": Label.MOUTH_INTERIOR, "tongue": Label.MOUTH_INTERIOR,
 }  # fmt: skip

@@ -90,17 +90,21 @@ def test_regions_count_by_soft_exclusive_or() -> None:
 
 
 def test_regions_of_label_maps() -> None:
-    labels = torch.arange(10).view(2, 5)
-    matte = torch.full((2, 5), 0.5)
+    labels = torch.arange(len(Label))[None]
+    matte = torch.full((1, len(Label)), 0.5)
     found = semantics.regions(labels, matte)
-    skin = {Label.SKIN, Label.BROWS, Label.LIPS, Label.NECK, Label.MOUTH_INTERIOR}
+    skin = {Label.SKIN, Label.BROWS, Label.LIPS, Label.NECK, Label.MOUTH_INTERIOR, Label.EARS}
     for i, label in enumerate(Label):
         wanted = [
             0.5 * (label in skin),
             0.5 * (label == Label.EYES),
             0.5 * (label in {Label.HAIR, Label.ACCESSORIES}),
         ]
-        assert found.view(10, 3)[i].tolist() == wanted
+        assert found[0, i].tolist() == wanted
+    apart = semantics.regions(labels, matte, ears=True)
+    assert apart.shape[-1] == 4 and apart[0, int(Label.EARS)].tolist() == [0, 0, 0, 0.5]
+    others = labels[0] != int(Label.EARS)
+    assert torch.equal(apart[0, others, :3], found[0, others]) and float(apart[0, others, 3].sum()) == 0
 
 
 def test_offsets_are_smooth_consistent_and_where_they_may_be() -> None:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from avatarkit import heads
 from avatarkit.data.clip import ClipFrames
+from avatarkit.data.labels import Label
+from avatarkit.data.normal_maps import NAME, NormalMaps
 from avatarkit.files.avatar import load_avatar_file, save_avatar
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
 from avatarkit.methods import registry
 from avatarkit.methods.nha import config
 from avatarkit.methods.nha.avatar import NeuralHeadAvatar
+from avatarkit.methods.nha.evidence import Evidence, Weights, geometry_energy
+from avatarkit.methods.nha.template import EARS
 from avatarkit.methods.nha.trainer import Trainer
 from avatarkit.methods.registry import Drive, Subject
 from avatarkit.methods.stage import Stage
@@ -44,7 +50,9 @@ def weights(avatar: NeuralHeadAvatar) -> dict[str, torch.Tensor]:
 
 def trainer(track: Track, clip: ClipFrames, rows: list[int], **options: Any) -> Trainer:
     set_threads(1)
-    return Trainer.create(config.make(**{**SMALL, **options}), clip, np.array(rows), heads.load())
+    made, training = config.make(**{**SMALL, **options}), np.array(rows)
+    normals = NormalMaps.open(Path(made.normals), track, training) if made.normals else None
+    return Trainer.create(made, clip, training, heads.load(), normals)
 
 
 def test_a_single_frame_is_overfitted(person: tuple[Track, Path]) -> None:
@@ -90,6 +98,64 @@ def test_geometry_alone_finds_the_outline(person: tuple[Track, Path]) -> None:
         while made.stage == 0:
             made.advance()
         assert missed() < 0.8 * before
+
+
+def test_normal_maps_from_files_take_the_place_of_pseudo_normals(
+    person: tuple[Track, Path], tmp_path: Path
+) -> None:
+    """A network that knows the tracked head's normals gives the energy what the pseudo-normals give it."""
+    track, folder = person
+    with ClipFrames(track, folder, 64) as clip:
+        plain = trainer(track, clip, [2, 5])
+        evidence = {t: Evidence.of(clip, t) for t in (2, 5)}
+        for t in (2, 5):
+            known = plain._detail(t, evidence[t]).numpy()  # x right, y down, z forward
+            picture = ((known * (1, -1, -1) + 1) / 2 * 255).astype(np.uint8)
+            path = tmp_path / NAME.format(int(track.frame[t]))
+            path.parent.mkdir()
+            cv2.imwrite(str(path), picture[..., ::-1])
+        made = trainer(track, clip, [2, 5], normals=str(tmp_path))
+        assert made.normals is not None
+        for t in (2, 5):
+            ours, theirs = made._detail(t, evidence[t]), plain._detail(t, evidence[t])
+            both = ours.square().sum(-1) > 0.5
+            assert int(both.sum()) > 0.5 * int((theirs.square().sum(-1) > 0.5).sum()) > 100
+            assert float((ours - theirs).abs()[both].max()) < 0.02  # 8 bits
+        assert np.isfinite(made.advance())
+    with pytest.raises(AvatarkitError, match=r"--normals .* have no map"):
+        fit(person, normals=str(tmp_path))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_ears_are_a_region_where_label_maps_show_them(person: tuple[Track, Path], told: bool) -> None:
+    """Hair over the ears costs a head with bare ears something where the maps know ears, and nothing elsewhere."""
+    track, folder = person
+    track = replace(track, meta={**track.meta, "segment": {"ears": told}})
+    with ClipFrames(track, folder, 64) as clip:
+        made = trainer(track, clip, [4])
+        figure, moment = made.figure, made.moment(4)
+        bare, labels = Evidence.of(clip, 4), clip.labels(4).copy()
+        assert (labels == Label.EARS).sum() > 20
+        labels[labels == Label.EARS] = Label.HAIR
+        over = Evidence.seen(clip.rgb(4), clip.head(4), labels, clip.points(4), clip.visible, told)
+        shape = figure.shape(moment, figure.geometry.fields())
+        alone, energies, pull = Weights(0, 0, 1, 0, 0, 0, False), [], []
+        for evidence in (bare, over):
+            vertices = shape.vertices.detach().requires_grad_()
+            surface = figure.surface(vertices, clip.camera)
+            energy = geometry_energy(figure, shape, surface, None, evidence, alone, torch.empty(0))
+            energy.backward()
+            energies.append(float(energy.detach()))
+            pull.append(vertices.grad)
+    ears = torch.from_numpy(figure.template.group == EARS)
+    differs = float((pull[0] - pull[1])[ears].abs().sum())
+    rise = (energies[1] - energies[0]) * 64 * 64 / 0.1  # pixels, at the regions' weight
+    if told:
+        shown = bare.regions[..., 3]
+        assert rise > 1.2 * float(shown.sum()) > 20 and differs > 0
+        assert float((shown * bare.regions[..., 0]).max()) == 0
+    else:
+        assert abs(rise) < 8 and bare.regions.shape[-1] == 3
 
 
 def test_a_file_gives_the_same_bits_back(
@@ -157,12 +223,21 @@ def test_damaged_files_are_refused(avatar: NeuralHeadAvatar, damage: Any) -> Non
 
 def test_options_and_tracks_are_checked(person: tuple[Track, Path]) -> None:
     assert config.make("draft").steps < config.make().steps
-    for wrong in ({"bases": 0}, {"perceptual": "eye"}, {"nothing": 1}, {"geometry_share": 1.0}):
+    for wrong in (
+        {"bases": 0},
+        {"perceptual": "eye"},
+        {"backend": "opengl"},
+        {"nothing": 1},
+        {"geometry_share": 1.0},
+    ):
         with pytest.raises(UsageError):
             config.make(**wrong)
     track, folder = person
     with pytest.raises(AvatarkitError, match="another head"):
         fit((replace(track, neutral=track.neutral[:100]), folder))
+    if find_spec("pytorch3d") is None:
+        with pytest.raises(AvatarkitError, match="--backend pytorch3d: it cannot be imported"):
+            fit(person, backend="pytorch3d")
 
 
 def test_a_frame_is_fitted_for_pose_and_expression_only(

@@ -17,10 +17,15 @@ def soft_xor(a: Tensor, b: Tensor) -> Tensor:
     return a + b - 2 * a * b
 
 
-def regions(labels: Tensor, matte: Tensor) -> Tensor:
-    """[H, W, 3] skin (with neck, ears and mouth), eyes, hair: parts of the head's ``matte`` [H, W] by ``labels``."""
+def regions(labels: Tensor, matte: Tensor, ears: bool = False) -> Tensor:
+    """[H, W, 3] skin (with neck and mouth), eyes, hair: parts of the head's ``matte`` [H, W] by ``labels``.
+
+    With ``ears`` a fourth region is theirs; else they are skin.
+    """
+    own: tuple[Label, ...] = (Label.EARS,)
+    groups = [SKIN_LABELS + (() if ears else own), (Label.EYES,), HAIR_LABELS, *([own] if ears else [])]
     parts = []
-    for group in (SKIN_LABELS, (Label.EYES,), HAIR_LABELS):
+    for group in groups:
         inside = torch.zeros_like(matte)
         for label in group:
             inside = inside + (labels == int(label)).to(matte.dtype)
