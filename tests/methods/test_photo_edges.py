@@ -7,7 +7,7 @@ import numpy as np
 from avatarkit.heads import landmarks as marks
 from avatarkit.heads.template import face_template
 from avatarkit.methods.photo import beyond, mesh
-from avatarkit.methods.photo.outline import Outline
+from avatarkit.methods.photo.outline import Outline, strange
 
 
 def face(width: int = 120) -> np.ndarray:
@@ -62,3 +62,19 @@ def test_skin_seen_edge_on_is_read_from_further_inside_once_it_opens():
     assert toward * pulled[hidden, 0] > 3
     assert np.abs(kept[hidden]).max() == 0
     assert np.abs(pulled[[4, 1, 13, 10, 33, 263]]).max() < 0.5  # nose, lips, forehead and eyes stay
+
+
+def test_the_outline_is_doubted_where_it_shows_the_background_or_a_hand():
+    points = face()
+    photo = np.full((256, 256, 3), 60, np.uint8)
+    photo[:, 80:] = (220, 170, 150)  # the background covers the face's left edge
+    plate = np.full_like(photo, 60)
+    nobody = np.zeros((0, 21, 2))
+    doubt = strange(photo, plate, points, nobody)
+    assert doubt[points[:, 0] < 75].min() == 1 and doubt[points[:, 0] > 110].max() == 0
+    hand = np.tile([[180.0, 140.0]], (21, 1)) + np.random.default_rng(0).uniform(-8, 8, (21, 2))
+    held = strange(np.full_like(photo, 220), plate, points, hand[None])
+    assert held[454] > held[234] == 0
+    sure, unsure = Outline(points), Outline(points, np.ones(marks.MESH))
+    moved = [np.abs(o.shifts(turned(30))).sum() + np.abs(o.shifts(turned(-30))).sum() for o in (sure, unsure)]
+    assert moved[1] > 1.3 * moved[0] > 0

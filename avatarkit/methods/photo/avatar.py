@@ -23,7 +23,7 @@ from avatarkit.methods.photo.depth import front_surface, outer_depth, relative_p
 from avatarkit.methods.photo.eyes import Eye
 from avatarkit.methods.photo.lids import Lid
 from avatarkit.methods.photo.mouth import Mouth
-from avatarkit.methods.photo.outline import Outline
+from avatarkit.methods.photo.outline import Outline, strange
 from avatarkit.methods.photo.prepare import Layers, layers
 from avatarkit.methods.photo.transfer import LIMITS, Motion, Options, Posed, Rig
 from avatarkit.methods.photo.underlay import Underlay
@@ -70,7 +70,7 @@ class PhotoAvatar:
         self.underlay = Underlay(self._model, head_points, parts)
         self.warp = warp.solve(self.mesh, self.depth, step, hands.shares(outer, self.hands, points))
         self.canvas = draw.Canvas(self.mesh, parts)
-        self.outline = Outline(points)
+        self.outline = Outline(points, strange(parts.photo, parts.plate, points, self.hands))
         self.eyes = [Eye(parts.photo, points, eye) for eye in (0, 1)]
         self.lids = [Lid(parts.photo, points, eye) for eye in (0, 1)]
         self.mouth = Mouth(parts.photo, points, header["config"]["mouth"] != "photo")
