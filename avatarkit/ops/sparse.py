@@ -55,10 +55,16 @@ def occupied(places: Tensor, shape: tuple[int, int, int]) -> tuple[Sites, Tensor
     """
     limits = torch.tensor(shape)
     cells = places.floor().long().clamp(min=torch.zeros(3, dtype=torch.int64), max=limits - 1)
-    flat = (cells[:, 2] * shape[1] + cells[:, 1]) * shape[0] + cells[:, 0]
-    found, rows = flat.unique(return_inverse=True)
-    x, rest = found % shape[0], found // shape[0]
-    return Sites(torch.stack([x, rest % shape[1], rest // shape[1]], 1), shape), rows
+    active = torch.zeros(shape[::-1], dtype=torch.bool)
+    active[cells[:, 2], cells[:, 1], cells[:, 0]] = True
+    sites = _sites(active)
+    return sites, sites.rows(cells).long()
+
+
+def _sites(active: Tensor) -> Sites:
+    """Those of a grid [nz, ny, nx] of bool, x fastest."""
+    z, y, x = active.shape
+    return Sites(active.nonzero().flip(1), (x, y, z))
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ class Rules:
     begin: Tensor
     inputs: int
     outputs: int
+    mirrored: bool = False
+    """Whether the pairs of tap k, sources and targets exchanged, are those of tap 26 - k."""
 
     @cached_property
     def reverse(self) -> Rules:
@@ -96,7 +104,7 @@ def _rules(inputs: Sites, outputs: Sites, stride: int) -> Rules:
         begin = torch.empty(TAPS + 1, dtype=torch.int64)
         native.sparse_rules(inputs.table, (centers + 2).int(), source, target, begin)
         source, target = source[: begin[-1]], target[: begin[-1]]
-    return Rules(source, target, begin, len(inputs), len(outputs))
+    return Rules(source, target, begin, len(inputs), len(outputs), mirrored=inputs is outputs)
 
 
 def submanifold_rules(sites: Sites) -> Rules:
@@ -113,14 +121,14 @@ def strided_rules(sites: Sites) -> tuple[Sites, Rules]:
     Output o reads the inputs around 2 o; it is active where one of them is.
     """
     x, y, z = ((size + 1) // 2 for size in sites.shape)
-    candidates = []
+    # With room for the right neighbors of the last cells, which nothing of the result reads.
+    active = torch.zeros(z + 1, y + 1, x + 1, dtype=torch.bool)
+    low = sites.cells >> 1
+    high = low + (sites.cells & 1)  # an even coordinate c is read by c / 2 alone, an odd one by both its neighbors
     for corner in range(8):
-        # An even coordinate c is read by c / 2 alone, an odd one by both its neighbors.
-        up = torch.tensor([corner & 1, corner >> 1 & 1, corner >> 2 & 1])
-        candidates.append((sites.cells + up * (sites.cells % 2)) // 2)
-    cells = torch.cat(candidates)
-    cells = cells[(cells < torch.tensor([x, y, z])).all(1)]
-    coarse, _ = occupied(cells.float() + 0.5, (x, y, z))
+        at = [(high if corner >> axis & 1 else low)[:, axis] for axis in range(3)]
+        active[at[2], at[1], at[0]] = True
+    coarse = _sites(active[:z, :y, :x])
     return coarse, _rules(sites, coarse, 2)
 
 
@@ -163,9 +171,12 @@ class _SparseConv(torch.autograd.Function):
         gradient = plain(gradients[0])
         to_features, to_weights = None, None
         if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
-            back = rules.reverse
-            to_features = torch.empty_like(features)
-            turned = plain(weights.transpose(1, 2))
+            back, turned = rules, weights.transpose(1, 2)
+            if rules.mirrored:
+                turned = turned.flip(0)
+            else:
+                back = rules.reverse
+            to_features, turned = torch.empty_like(features), plain(turned)
             native.sparse_conv(back.source, back.target, back.begin, gradient, turned, to_features)
         if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
             to_weights = torch.empty_like(weights)

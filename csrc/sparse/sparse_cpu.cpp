@@ -5,37 +5,87 @@
 
 #include "common/simd.h"
 #include "common/threads.h"
-#include "mlp/gemm.h"
 
 namespace avatarkit::AK_ISA {
 namespace {
 
-// Output rows worked on together: small enough to stay in the nearest caches while all taps pass over them.
-constexpr int64_t kRows = 128;
-// Pairs whose rows are gathered for one product of the weights' gradient.
-constexpr int64_t kPairs = 128;
+// Output rows worked on together: few enough numbers to stay in the nearest caches while all taps pass over them.
+constexpr int64_t kNumbers = 8192, kFewestRows = 128;
+// Channels come in panels of this many: a gathered row of a panel lies at a constant distance from the next one.
+constexpr int64_t kPanel = 16;
+// Output rows and their pairs that the weights' gradient works on together: their features stay in the second-level
+// cache while all taps pass over them, a chunk of pairs in the first.
+constexpr int64_t kBlock = 512, kChunk = 96;
 
-// The outputs `target` += inputs `source` times a tap's matrix, for `Vectors` vectors of output columns.
+// Copies the rows `source` of `in` to panels [from / kPanel][count][kPanel].
+inline void gather(const float* in, const int32_t* source, int64_t count, int64_t from, float* panels) {
+    for (int64_t i = 0; i < count; ++i) {
+        const float* row = in + from * source[i];
+        for (int64_t c = 0; c < from; c += kPanel)
+            std::memcpy(panels + c * count + i * kPanel, row + c, sizeof(float) * kPanel);
+    }
+}
+
+// The outputs `target` += gathered rows times a tap's matrix, for `Vectors` vectors of output columns. `panels` begins
+// with the first of the rows, `panel` numbers before the same row's next channels.
 template <int Rows, int Vectors>
-inline void add_rows(const float* in, const int32_t* source, int64_t from, const float* weights, int64_t to, float* out,
+inline void add_rows(const float* panels, int64_t panel, int64_t from, const float* weights, int64_t to, float* out,
                      const int32_t* target) {
-    const float* rows[Rows];
-    float* sums_at[Rows];
     Vec sums[Rows][Vectors];
 #pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-        rows[i] = in + from * source[i];
-        sums_at[i] = out + to * target[i];
+    for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) sums[i][j] = load(sums_at[i] + j * kLanes);
-    }
-    for (int64_t r = 0; r < from; ++r) {
+        for (int j = 0; j < Vectors; ++j) sums[i][j] = load(out + to * target[i] + j * kLanes);
+    for (int64_t c = 0; c < from; c += kPanel, panels += panel)
+        for (int64_t r = 0; r < kPanel; ++r, weights += to) {
+            Vec columns[Vectors];
+#pragma GCC unroll 4
+            for (int j = 0; j < Vectors; ++j) columns[j] = load(weights + j * kLanes);
+#pragma GCC unroll 16
+            for (int i = 0; i < Rows; ++i) {
+                const Vec x = splat(panels[i * kPanel + r]);
+#pragma GCC unroll 4
+                for (int j = 0; j < Vectors; ++j) sums[i][j] += x * columns[j];
+            }
+        }
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < Vectors; ++j) store(out + to * target[i] + j * kLanes, sums[i][j]);
+}
+
+template <int Vectors>
+inline void add_pairs(const float* panels, const int32_t* target, int64_t count, int64_t from, const float* weights,
+                      int64_t to, float* out) {
+    constexpr int step = Vectors == 1 ? 12 : kLanes == 16 && Vectors == 2 ? 12 : 6;
+    const int64_t panel = count * kPanel;
+    int64_t i = 0;
+    for (; i + step <= count; i += step)
+        add_rows<step, Vectors>(panels + i * kPanel, panel, from, weights, to, out, target + i);
+    for (; i + 4 <= count; i += 4)
+        add_rows<4, Vectors>(panels + i * kPanel, panel, from, weights, to, out, target + i);
+    for (; i + 2 <= count; i += 2)
+        add_rows<2, Vectors>(panels + i * kPanel, panel, from, weights, to, out, target + i);
+    for (; i < count; ++i) add_rows<1, Vectors>(panels + i * kPanel, panel, from, weights, to, out, target + i);
+}
+
+// Outer products of `count` pairs, summed onto a tile of a tap's gradient: rows from `in`, columns from `gradient`.
+template <int Rows, int Vectors>
+inline void add_products(const SparseRules& rules, int64_t first, int64_t count, const float* in, int64_t from,
+                         const float* gradient, int64_t to, float* weights) {
+    Vec sums[Rows][Vectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < Vectors; ++j) sums[i][j] = load(weights + i * to + j * kLanes);
+    for (int64_t p = first; p < first + count; ++p) {
+        const float *a = in + from * rules.source[p], *b = gradient + to * rules.target[p];
         Vec columns[Vectors];
 #pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) columns[j] = load(weights + r * to + j * kLanes);
+        for (int j = 0; j < Vectors; ++j) columns[j] = load(b + j * kLanes);
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; ++i) {
-            const Vec x = splat(rows[i][r]);
+            const Vec x = splat(a[i]);
 #pragma GCC unroll 4
             for (int j = 0; j < Vectors; ++j) sums[i][j] += x * columns[j];
         }
@@ -43,18 +93,28 @@ inline void add_rows(const float* in, const int32_t* source, int64_t from, const
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) store(sums_at[i] + j * kLanes, sums[i][j]);
+        for (int j = 0; j < Vectors; ++j) store(weights + i * to + j * kLanes, sums[i][j]);
 }
 
-template <int Vectors>
-inline void add_pairs(const float* in, const int32_t* source, const int32_t* target, int64_t count, int64_t from,
-                      const float* weights, int64_t to, float* out) {
-    constexpr int step = Vectors == 1 ? 12 : kLanes == 16 && Vectors == 2 ? 12 : 6;
-    int64_t i = 0;
-    for (; i + step <= count; i += step) add_rows<step, Vectors>(in, source + i, from, weights, to, out, target + i);
-    for (; i + 4 <= count; i += 4) add_rows<4, Vectors>(in, source + i, from, weights, to, out, target + i);
-    for (; i + 2 <= count; i += 2) add_rows<2, Vectors>(in, source + i, from, weights, to, out, target + i);
-    for (; i < count; ++i) add_rows<1, Vectors>(in, source + i, from, weights, to, out, target + i);
+// The same for input channels [row, last) and all columns, in tiles that sixteen registers hold (eight with AVX2).
+inline void add_panels(const SparseRules& rules, int64_t first, int64_t count, const float* in, int64_t from,
+                       int64_t row, int64_t last, const float* gradient, int64_t to, float* weights) {
+    for (int64_t column = 0; column < to;) {
+        const int64_t left = (to - column) / kLanes;
+        const int vectors = kLanes == 16 && left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        const int rows = kLanes == 16 ? 16 / vectors : 4;
+        for (int64_t r = row; r < last; r += rows) {
+            float* tile = weights + r * to + column;
+            const float *a = in + r, *b = gradient + column;
+            if (vectors == 1)
+                add_products<kLanes == 16 ? 16 : 4, 1>(rules, first, count, a, from, b, to, tile);
+            else if (vectors == 2)
+                add_products<kLanes == 16 ? 8 : 4, 2>(rules, first, count, a, from, b, to, tile);
+            else
+                add_products<4, 4>(rules, first, count, a, from, b, to, tile);
+        }
+        column += vectors * kLanes;
+    }
 }
 
 }  // namespace
@@ -108,39 +168,41 @@ void sparse_reverse(const SparseRules& rules, int64_t inputs, int32_t* source, i
 
 void sparse_conv(const SparseRules& rules, const float* in, int64_t from, const float* weights, int64_t to,
                  int64_t outputs, float* out) {
-    constexpr int most = kLanes == 16 ? 4 : 2;
     const int threads = thread_count();
+    const int64_t rows = std::max(kNumbers / to, kFewestRows);
 #pragma omp parallel num_threads(threads)
     {
         Scratch<int64_t> at(rules.taps);
+        Scratch<float> panels(rows * from);
 #ifdef _OPENMP
         const int part = omp_get_thread_num(), parts = omp_get_num_threads();
 #else
         const int part = 0, parts = 1;
 #endif
-        const Range own = part_of(outputs, part, parts, kRows);
+        const Range own = part_of(outputs, part, parts, kFewestRows);
         for (int k = 0; k < rules.taps; ++k)
             at[k] = std::lower_bound(rules.target + rules.begin[k], rules.target + rules.begin[k + 1], own.begin) -
                     rules.target;
-        for (int64_t first = own.begin; first < own.end; first += kRows) {
-            const int64_t last = std::min(first + kRows, own.end);
+        for (int64_t first = own.begin; first < own.end; first += rows) {
+            const int64_t last = std::min(first + rows, own.end);
             std::memset(out + first * to, 0, sizeof(float) * (last - first) * to);
             for (int k = 0; k < rules.taps; ++k) {
                 int64_t end = at[k];
                 while (end < rules.begin[k + 1] && rules.target[end] < last) ++end;
-                const int32_t *source = rules.source + at[k], *target = rules.target + at[k];
+                const int32_t* target = rules.target + at[k];
                 const int64_t count = end - at[k];
+                gather(in, rules.source + at[k], count, from, panels);
                 const float* matrix = weights + k * from * to;
                 for (int64_t column = 0; column < to;) {
                     const int64_t left = (to - column) / kLanes;
-                    if (most == 4 && left >= 4) {
-                        add_pairs<most>(in, source, target, count, from, matrix + column, to, out + column);
-                        column += most * kLanes;
+                    if (kLanes == 16 && left >= 4) {
+                        add_pairs<4>(panels, target, count, from, matrix + column, to, out + column);
+                        column += 4 * kLanes;
                     } else if (left >= 2) {
-                        add_pairs<2>(in, source, target, count, from, matrix + column, to, out + column);
+                        add_pairs<2>(panels, target, count, from, matrix + column, to, out + column);
                         column += 2 * kLanes;
                     } else {
-                        add_pairs<1>(in, source, target, count, from, matrix + column, to, out + column);
+                        add_pairs<1>(panels, target, count, from, matrix + column, to, out + column);
                         column += kLanes;
                     }
                 }
@@ -153,28 +215,44 @@ void sparse_conv(const SparseRules& rules, const float* in, int64_t from, const 
 void sparse_conv_weights(const SparseRules& rules, const float* in, int64_t from, const float* gradient, int64_t to,
                          float* weights) {
     const int threads = thread_count();
+    const int64_t all = rules.begin[rules.taps], groups = from / kPanel;
+    int64_t targets = 0;  // rows that any tap writes to
+    for (int k = 0; k < rules.taps; ++k)
+        if (rules.begin[k] < rules.begin[k + 1])
+            targets = std::max<int64_t>(targets, rules.target[rules.begin[k + 1] - 1] + 1);
+    std::memset(weights, 0, sizeof(float) * rules.taps * from * to);
 #pragma omp parallel num_threads(threads)
     {
-        Scratch<float> a(kPairs * from), b(kPairs * to);
-        // A tap belongs to whichever thread comes first: its sum is the same whoever takes it.
-#pragma omp for schedule(dynamic, 1)
+#ifdef _OPENMP
+        const int part = omp_get_thread_num(), parts = omp_get_num_threads();
+#else
+        const int part = 0, parts = 1;
+#endif
+        // A panel of a tap's channels is summed by the thread in whose share of all products its middle lies, in an
+        // order that does not depend on which one that is. Channels of tap k before thread `p`'s:
+        const auto before = [&](int k, int p) {
+            const int64_t pairs = rules.begin[k + 1] - rules.begin[k];
+            int64_t group = 0;
+            while (group < groups &&
+                   (2 * rules.begin[k] * groups + (2 * group + 1) * pairs) * parts < 2 * p * all * groups)
+                ++group;
+            return group * kPanel;
+        };
+        Scratch<int64_t> at(rules.taps), first(rules.taps), last(rules.taps);
         for (int k = 0; k < rules.taps; ++k) {
-            float* matrix = weights + k * from * to;
-            std::memset(matrix, 0, sizeof(float) * from * to);
-            for (int64_t first = rules.begin[k]; first < rules.begin[k + 1]; first += kPairs) {
-                const int64_t count = std::min(kPairs, rules.begin[k + 1] - first);
-                for (int64_t i = 0; i < count; ++i) {
-                    std::memcpy(a + i * from, in + from * rules.source[first + i], sizeof(float) * from);
-                    std::memcpy(b + i * to, gradient + to * rules.target[first + i], sizeof(float) * to);
-                }
-                const int rows = static_cast<int>(from), inner = static_cast<int>(count);
-                int64_t column = 0;
-                for (; column + 64 <= to; column += 64)
-                    gemm<64>(rows, a, 1, from, b + column, to, inner, matrix + column, to, true);
-                for (; column + 16 <= to; column += 16)
-                    gemm<16>(rows, a, 1, from, b + column, to, inner, matrix + column, to, true);
-            }
+            at[k] = rules.begin[k];
+            first[k] = before(k, part);
+            last[k] = before(k, part + 1);
         }
+        for (int64_t block = 0; block < targets; block += kBlock)
+            for (int k = 0; k < rules.taps; ++k) {
+                if (first[k] == last[k]) continue;
+                int64_t end = at[k];
+                while (end < rules.begin[k + 1] && rules.target[end] < block + kBlock) ++end;
+                for (; at[k] < end; at[k] = std::min(at[k] + kChunk, end))
+                    add_panels(rules, at[k], std::min(kChunk, end - at[k]), in, from, first[k], last[k], gradient, to,
+                               weights + k * from * to);
+            }
     }
 }
 
