@@ -171,13 +171,11 @@ class _SparseConv(torch.autograd.Function):
         gradient = plain(gradients[0])
         to_features, to_weights = None, None
         if ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
-            back, turned = rules, weights.transpose(1, 2)
-            if rules.mirrored:
-                turned = turned.flip(0)
-            else:
-                back = rules.reverse
-            to_features, turned = torch.empty_like(features), plain(turned)
-            native.sparse_conv(back.source, back.target, back.begin, gradient, turned, to_features)
+            back = rules if rules.mirrored else rules.reverse
+            to_features = torch.empty_like(features)
+            native.sparse_conv_inputs(
+                back.source, back.target, back.begin, gradient, plain(weights), rules.mirrored, to_features
+            )
         if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
             to_weights = torch.empty_like(weights)
             native.sparse_conv_weights(

@@ -31,6 +31,11 @@ AK_DECLARE(void sparse_reverse(const SparseRules& rules, int64_t inputs, int32_t
 AK_DECLARE(void sparse_conv(const SparseRules& rules, const float* in, int64_t from, const float* weights, int64_t to,
                             int64_t outputs, float* out))
 
+// The gradient of in: like sparse_conv from `gradient` [..][to] to out [inputs][from], with each tap's matrix [from][to]
+// transposed. `mirrored`: pairs of tap k belong to the matrix of the last tap but k, not to that of tap k.
+AK_DECLARE(void sparse_conv_inputs(const SparseRules& rules, const float* gradient, int64_t to, const float* weights,
+                                   bool mirrored, int64_t from, int64_t inputs, float* out))
+
 // weights [taps][from][to] = sum over pairs of in[source] (column) times gradient[target] (row).
 AK_DECLARE(void sparse_conv_weights(const SparseRules& rules, const float* in, int64_t from, const float* gradient,
                                     int64_t to, float* weights))

@@ -31,6 +31,14 @@ void bind_sparse(nanobind::module_& m) {
         nb::gil_scoped_release release;
         AK_CALL(sparse_conv, rules, in.data(), from, weights.data(), to, outputs, out.data());
     });
+    m.def("sparse_conv_inputs", [](Ints source, Ints target, Longs begin, Floats gradient, Floats weights, bool mirrored,
+                                   Floats out) {
+        const SparseRules rules = rules_of(source, target, begin);
+        const auto to = static_cast<int64_t>(gradient.shape(1)), from = static_cast<int64_t>(out.shape(1));
+        const auto inputs = static_cast<int64_t>(out.shape(0));
+        nb::gil_scoped_release release;
+        AK_CALL(sparse_conv_inputs, rules, gradient.data(), to, weights.data(), mirrored, from, inputs, out.data());
+    });
     m.def("sparse_conv_weights", [](Ints source, Ints target, Longs begin, Floats in, Floats gradient, Floats weights) {
         const SparseRules rules = rules_of(source, target, begin);
         const auto from = static_cast<int64_t>(in.shape(1)), to = static_cast<int64_t>(gradient.shape(1));

@@ -212,6 +212,21 @@ void sparse_conv(const SparseRules& rules, const float* in, int64_t from, const 
     }
 }
 
+void sparse_conv_inputs(const SparseRules& rules, const float* gradient, int64_t to, const float* weights,
+                        bool mirrored, int64_t from, int64_t inputs, float* out) {
+    const int threads = thread_count();
+    Scratch<float> turned(rules.taps * from * to);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int k = 0; k < rules.taps; ++k) {
+        const float* matrix = weights + (mirrored ? rules.taps - 1 - k : k) * from * to;
+        float* transposed = turned + k * from * to;
+        for (int64_t row = 0; row < from; row += kPanel)
+            for (int64_t column = 0; column < to; ++column)
+                for (int64_t r = row; r < row + kPanel; ++r) transposed[column * from + r] = matrix[r * to + column];
+    }
+    sparse_conv(rules, gradient, to, turned, from, inputs, out);
+}
+
 void sparse_conv_weights(const SparseRules& rules, const float* in, int64_t from, const float* gradient, int64_t to,
                          float* weights) {
     const int threads = thread_count();
