@@ -23,6 +23,7 @@ class Config(RayConfig):
     )
     appearance: int = option(128, "numbers in every training frame's latent code")
     width: int = option(256, "width of the networks")
+    position_octaves: int = option(10, "frequencies of the positions that colors see")
     mask_weight: float = option(0.0, "weight of the mask loss, which the paper does not have")
 
 
@@ -35,8 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _LIMITS = (
     ("voxel", 0.5, 100), ("code", 1, 256), ("appearance", 0, 512), ("volume", 1, 256),
-    ("width", 8, 2048), ("mask_weight", 0, 1e3),
-    ("fine", 0, 0),
+    ("width", 8, 2048), ("position_octaves", 0, 16), ("mask_weight", 0, 1e3), ("fine", 0, 0),
 )  # fmt: skip
 
 

@@ -18,11 +18,12 @@ from avatarkit.methods.radiance.method import RayMethod
 from avatarkit.methods.radiance.occupancy import Occupancy
 from avatarkit.methods.radiance.vertices import HeadVertices
 
-_FROM_CONFIG = ("code", "volume", "appearance", "width", "coarse", "sampling")
+_FROM_CONFIG = ("code", "volume", "appearance", "width", "position_octaves", "coarse", "sampling")
 
 
 def build(box: SceneBox, drivers: Drivers, entry: dict[str, Any]) -> NeuralBody:
     """An empty model of the sizes in a header's ``entry``."""
+    entry = {"position_octaves": 10, **entry}  # files written before there was a choice
     sizes = Sizes(**{f.name: entry[f.name] for f in fields(Sizes)})
     vertices = HeadVertices.empty(sizes.vertices, len(drivers.names))
     return NeuralBody(box, drivers, Occupancy.empty(), sizes, vertices)

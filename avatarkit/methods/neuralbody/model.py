@@ -21,7 +21,7 @@ from avatarkit.methods.radiance.occupancy import Occupancy
 from avatarkit.methods.radiance.vertices import HeadVertices
 from avatarkit.rendering.fourier import fourier, fourier_width
 
-POSITION_OCTAVES, DIRECTION_OCTAVES = 10, 4
+DIRECTION_OCTAVES = 4
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Sizes:
     volume: int = 16
     appearance: int = 128
     width: int = 256
+    position_octaves: int = 10
     coarse: int = 64
     sampling: str = "skip"
 
@@ -66,7 +67,7 @@ class NeuralBody(RayModel):
         )
         self.opacity = nn.Linear(width, 1)
         self.geometry = nn.Linear(width, width)
-        turned = fourier_width(3, DIRECTION_OCTAVES) + fourier_width(3, POSITION_OCTAVES)
+        turned = fourier_width(3, DIRECTION_OCTAVES) + fourier_width(3, sizes.position_octaves)
         self.late = nn.Linear(sizes.appearance, width // 2, bias=False) if sizes.appearance else None
         self.side = layer(width + turned, width // 2)
         self.color = nn.Linear(width // 2, 3)
@@ -93,7 +94,7 @@ class NeuralBody(RayModel):
     def field(self, begun: Begun, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Density [N] and rgb [N, 3]."""
         trunk = self.trunk(begun, points)
-        turned = (fourier(directions, DIRECTION_OCTAVES), fourier(2 * points - 1, POSITION_OCTAVES))
+        turned = (fourier(directions, DIRECTION_OCTAVES), fourier(2 * points - 1, self.own.position_octaves))
         side = self.side(torch.cat([self.geometry(trunk), *turned], 1))
         if self.late is not None:
             side = side + self.late(begun.appearance)

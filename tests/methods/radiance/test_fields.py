@@ -17,7 +17,7 @@ from avatarkit.methods.concat.model import Concat
 from avatarkit.methods.manerf.method import vertex_labels
 from avatarkit.methods.manerf.model import DISPLACEMENT, MANeRF
 from avatarkit.methods.nerface.model import NerFACE
-from avatarkit.methods.neuralbody.model import DIRECTION_OCTAVES, POSITION_OCTAVES, NeuralBody
+from avatarkit.methods.neuralbody.model import DIRECTION_OCTAVES, NeuralBody
 from avatarkit.methods.radiance.model import Moment, Seen, View
 from avatarkit.methods.radiance.network import DENSITY_SCALE
 from avatarkit.ops.encode import hash_encode
@@ -139,7 +139,7 @@ def test_neural_body_asks_the_diffused_codes(person: tuple[Track, Path]) -> None
             [
                 part["geometry.weight"] @ x + part["geometry.bias"],
                 fourier(DIRECTIONS[n : n + 1], DIRECTION_OCTAVES)[0],
-                fourier(2 * POINTS[n : n + 1] - 1, POSITION_OCTAVES)[0],
+                fourier(2 * POINTS[n : n + 1] - 1, model.own.position_octaves)[0],
                 model.appearance.codes[6].detach(),
             ]
         )
