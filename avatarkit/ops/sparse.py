@@ -123,8 +123,9 @@ def strided_rules(sites: Sites) -> tuple[Sites, Rules]:
     x, y, z = ((size + 1) // 2 for size in sites.shape)
     # With room for the right neighbors of the last cells, which nothing of the result reads.
     active = torch.zeros(z + 1, y + 1, x + 1, dtype=torch.bool)
+    # An even coordinate c is read by c / 2 alone, an odd one by both its neighbors.
     low = sites.cells >> 1
-    high = low + (sites.cells & 1)  # an even coordinate c is read by c / 2 alone, an odd one by both its neighbors
+    high = low + (sites.cells & 1)
     for corner in range(8):
         at = [(high if corner >> axis & 1 else low)[:, axis] for axis in range(3)]
         active[at[2], at[1], at[0]] = True

@@ -94,10 +94,14 @@ class NeuralBody(RayModel):
     def field(self, begun: Begun, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Density [N] and rgb [N, 3]."""
         trunk = self.trunk(begun, points)
-        turned = (fourier(directions, DIRECTION_OCTAVES), fourier(2 * points - 1, self.own.position_octaves))
-        side = self.side(torch.cat([self.geometry(trunk), *turned], 1))
+        places = fourier(2 * points - 1, self.own.position_octaves)
+        turned = torch.cat([fourier(directions, DIRECTION_OCTAVES), places], 1)
+        # No ramp lies between geometry and side: of what both do to the trunk, the product is taken first.
+        inner, outer = self.side.weight.split([self.own.width, turned.shape[1]], 1)
+        bias = self.side.bias + inner @ self.geometry.bias
         if self.late is not None:
-            side = side + self.late(begun.appearance)
+            bias = bias + self.late(begun.appearance)
+        side = torch.addmm(bias, turned, outer.t()).addmm(trunk, (inner @ self.geometry.weight).t())
         return self._density(trunk), torch.sigmoid(self.color(F.relu(side, inplace=True)))
 
     def render(
