@@ -39,7 +39,7 @@ class NeuralHeadAvatar:
 
     def __post_init__(self) -> None:
         self.figure.requires_grad_(False)
-        self.figure.cover(self.coverage.tensor())
+        self.figure.coverage = self.coverage.tensor()
         with torch.no_grad():
             self.fields = self.figure.geometry.fields()
         """[V, 1 + K, 3] of the geometry network, which frames only mix"""

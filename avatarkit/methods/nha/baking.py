@@ -78,8 +78,8 @@ def baked(figure: Figure, moment: Moment, vertices: torch.Tensor, size: int) -> 
     flat = torch.stack([uv[:, 0] * size, (1 - uv[:, 1]) * size, torch.ones(len(uv))], 1)
     charts = torch.from_numpy(template.uv_triangles)
     face, share, _ = raster.rasterize(flat, charts, size, size, perspective=False)
-    assert figure.painted is not None, "an avatar's figure has its coverage"
-    attributes = torch.cat([figure.painted, vertex_normals(vertices, figure.around)], 1)
+    assert figure.coverage is not None, "an avatar's figure has one"
+    attributes = torch.cat([figure.places, figure.coverage, vertex_normals(vertices, figure.around)], 1)
     values = raster.interpolate(attributes, figure.triangles, face, share).reshape(-1, 10)
     filled = torch.nonzero(face.reshape(-1) >= 0)[:, 0]
     image = torch.zeros(size * size, 3)

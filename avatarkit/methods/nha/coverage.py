@@ -69,7 +69,7 @@ class Coverage:
         return cls(facing.astype(np.float32) / 127, plain.astype(np.float32) / 255)
 
     def tensor(self) -> Tensor:
-        """[V, 4] plain colors and facing, as ``Figure.cover`` takes them."""
+        """[V, 4] plain colors and facing, as ``Figure.coverage`` holds them."""
         return torch.from_numpy(np.column_stack([self.plain, self.facing]))
 
 

@@ -127,8 +127,8 @@ class Figure(nn.Module):
         self.opposite = raster.edge_opposites(template.triangles)
         center = (template.neutral.min(0) + template.neutral.max(0)) / 2
         self.places = (neutral - torch.from_numpy(center)) / CUBE + 0.5
-        self.painted: Tensor | None = None
-        """[V, 3 + 4] places, plain colors and how squarely a vertex was seen; None during the fit"""
+        self.coverage: Tensor | None = None
+        """[V, 4] plain colors and how squarely a vertex was seen; None during the fit"""
         skinning = torch.from_numpy(template.skinning)
         self._weights = skinning[:, [NECK, LEFT_EYE, RIGHT_EYE]].t().contiguous()
         self._hinges = torch.from_numpy(template.joints[[0, 2, 3]])
@@ -143,10 +143,6 @@ class Figure(nn.Module):
             ],
             1,
         )
-
-    def cover(self, coverage: Tensor) -> None:
-        """Show plain colors where the network was never asked; ``coverage`` [V, 4]: see ``coverage.Coverage``."""
-        self.painted = torch.cat([self.places, coverage], 1)
 
     @cached_property
     def shapes(self) -> Tensor:
@@ -213,14 +209,21 @@ class Figure(nn.Module):
         spread = max(round(SPREAD * surface.focal / self.focal), 1)
         face = surface.face.reshape(-1)[surface.visible]
         share = surface.barycentric.reshape(-1, 3)[surface.visible]
-        attributes = self.places if self.painted is None else self.painted
-        found = raster.interpolate(attributes, self.triangles, face[None, None], share[None, None])[0, 0]
+        places = self._at(self.places, face, share)
         patches = self.texture.patches(surface.normals, surface.visible, spread)
-        color: Tensor = self.texture(found[:, :3].contiguous(), patches, moment.code)
-        if self.painted is None:
+        color: Tensor = self.texture(places, patches, moment.code)
+        if self.coverage is None:
             return color
-        now = -surface.normals.reshape(-1, 3)[surface.visible, 2]
-        return torch.lerp(found[:, 3:6], color, trust(found[:, 6], now)[:, None])
+        now = -surface.normals.reshape(-1, 3)[:, 2].index_select(0, surface.visible)
+        certain = trust(self._at(self.coverage[:, 3:].contiguous(), face, share)[:, 0], now)
+        doubted = torch.nonzero(certain < 1)[:, 0]
+        plain = self._at(self.coverage[:, :3].contiguous(), face[doubted], share[doubted])
+        mixed = torch.lerp(plain, color[doubted], certain[doubted, None])
+        return color.index_copy(0, doubted, mixed)
+
+    def _at(self, attributes: Tensor, face: Tensor, share: Tensor) -> Tensor:
+        """[N, C] of ``attributes`` [V, C] on faces [N] at barycentric shares [N, 3]."""
+        return raster.interpolate(attributes, self.triangles, face[None, None], share[None, None])[0, 0]
 
     def blended(self, surface: Surface, values: Tensor) -> Tensor:
         """[H, W, C] of ``values`` [H, W, C], anti-aliased along the outlines: vertices get their gradients here."""

@@ -65,7 +65,7 @@ class NeuralHead:
             trainer = Trainer.create(config, clip, training, head, normals, rasterize)
             best = train(trainer, heldout, gauge, progress)
             coverage = trainer.coverage()
-            trainer.figure.cover(coverage.tensor())
+            trainer.figure.coverage = coverage.tensor()
             progress({"stage": "measuring", "step": 0, "steps": 1})
             draw = trainer.drawing()
             on_training = gauge.quality(draw, some(training, MEASURED))

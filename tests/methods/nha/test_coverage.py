@@ -67,9 +67,9 @@ def test_training_views_show_the_network_and_the_back_is_plain(
     pictures = {}
     for name, moment in (("front", drive), ("back", turned)):
         frame = avatar.render(moment, stage.camera)
-        painted, figure.painted = figure.painted, None
+        coverage, figure.coverage = figure.coverage, None
         raw = avatar.render(moment, stage.camera)
-        figure.painted = painted
+        figure.coverage = coverage
         sure = frame.alpha > 0.99
         pictures[name] = np.abs(frame.rgb - raw.rgb)[sure].mean(), frame.rgb[sure]
     assert 2 * pictures["front"][0] < pictures["back"][0] and pictures["back"][0] > 0.05
@@ -82,7 +82,7 @@ def test_training_views_show_the_network_and_the_back_is_plain(
     )
     plain = NeuralHeadAvatar(avatar.header, figure, unseen)
     assert (np.abs(rigged(plain, size=64).texture.astype(int) - 64) <= 1).all()
-    figure.cover(avatar.coverage.tensor())  # the session's avatar as it was
+    figure.coverage = avatar.coverage.tensor()  # the session's avatar as it was
 
 
 def test_coverage_comes_back_from_its_file(avatar: NeuralHeadAvatar) -> None:
