@@ -13,20 +13,24 @@ from avatarkit.data.clip import ClipFrames
 from avatarkit.data.labels import shows_ears
 from avatarkit.heads.model import MESH_LANDMARKS
 from avatarkit.losses.patch import PatchLoss
-from avatarkit.methods.nha.energies import appearance, landmarks, normals, semantics
-from avatarkit.methods.nha.energies import offsets as regular
+from avatarkit.methods.nha.energies import appearance, landmarks, normals, offsets, semantics
 from avatarkit.methods.nha.figure import Figure, Shape, Surface
-from avatarkit.methods.nha.template import EARS, EYES, HAIR, INSIDE, SKIN
+from avatarkit.methods.nha.template import EARS, EYES, HAIR, INSIDE, SKIN, Template
 
 Image = NDArray[np.uint8]
 
 MILLIMETERS = 1000.0
-LAPLACIAN, CONSISTENCY, DISTRIBUTION = 0.01, 5e-4, 2e-3
+LAPLACIAN, CONSISTENCY, DISTRIBUTION = 0.3, 5e-4, 2e-3
 """Weights of the offsets' regularizers, whose offsets count in millimeters."""
 OUTLINE, REGIONS = 1.0, 0.1
 """Weights of the head's outline and of the regions inside it: labels are less sure than mattes."""
 EVERYWHERE = 0.2
 """Share of the pose consistency beyond the face: what the neck does depends on the pose."""
+EARS_HELD, NECK_HELD, NAPE_HELD = 3.0, 1.0, 0.1
+"""Shares of the distribution's weight beyond the face: an outline that hair should fill must not pull ears and neck
+into its place, which the tracked head has right. Behind the neck there may be hair; the scalp is free."""
+STIFF = 10.0
+"""How much smoother the offsets of bare skin are than those of hair."""
 LIDS = 0.5
 """Weight of the lids' distances beside the landmarks'."""
 TILES, TILE = 4, 64
@@ -94,9 +98,36 @@ class Evidence:
         )
 
 
+@dataclass(frozen=True)
+class Regularity:
+    """What the regularizers of the offsets have to know of a template."""
+
+    curvature: Tensor
+    """[V, V] sparse, see ``offsets.curvature``"""
+    facial: Tensor
+    """[V]"""
+    held: Tensor
+    """[V] how much the tracked head is trusted: 1 on the face, 0 on hair"""
+
+    @classmethod
+    def of(cls, template: Template) -> Regularity:
+        """Of a person's template."""
+        ears = template.group == EARS
+        nape = (template.unsure > 0.5) & ~ears
+        skin = (template.group == SKIN) & (template.freedom > 0)
+        held = np.select([ears, nape, skin], [EARS_HELD, NAPE_HELD, NECK_HELD], 0.0)
+        stiffness = np.where((skin | ears) & ~nape, STIFF, 1.0)
+        facial = template.facial * (template.freedom > 0)
+        return cls(
+            offsets.curvature(template.triangles, template.neutral, stiffness),
+            torch.from_numpy(facial),
+            torch.from_numpy(np.maximum(held, facial).astype(np.float32)),
+        )
+
+
 def geometry_energy(
     figure: Figure, shape: Shape, surface: Surface, detail: Tensor | None, evidence: Evidence, weights: Weights,
-    umbrella: Tensor,
+    regularity: Regularity | None,
 ) -> Tensor:  # fmt: skip
     """E_geom (eq. 2) without the prior on coefficients.
 
@@ -116,12 +147,11 @@ def geometry_energy(
         result = result + weights.normal * normals.normal_laplacian(surface.normals, detail, mask)
     if weights.semantic:
         result = result + weights.semantic * _semantic(figure, surface, evidence)
-    if weights.offset:
+    if weights.offset and regularity is not None:
         own, moving = shape.offsets * MILLIMETERS, shape.moving * MILLIMETERS
-        facial = torch.from_numpy(figure.template.facial)
-        value = LAPLACIAN * regular.laplacian(own, umbrella)
-        value = value + CONSISTENCY * regular.consistency(moving, EVERYWHERE + facial)
-        value = value + DISTRIBUTION * regular.distribution(own, facial)
+        value = LAPLACIAN * offsets.laplacian(own, regularity.curvature)
+        value = value + CONSISTENCY * offsets.consistency(moving, EVERYWHERE + regularity.facial)
+        value = value + DISTRIBUTION * offsets.distribution(own, regularity.held)
         result = result + weights.offset * value
     return result
 
@@ -139,8 +169,11 @@ def _semantic(figure: Figure, surface: Surface, evidence: Evidence) -> Tensor:
     blended = figure.blended(
         surface, torch.cat([ours, torch.ones_like(surface.opacity)], 2) * surface.opacity
     )
-    outline = semantics.semantic(blended[..., -1:], evidence.matte[..., None], evidence.known)
-    sure = evidence.known * (1 - doubt.detach())
+    # where the neck fades out, no shape could match the matte: it would only be pulled
+    faded = ((surface.opacity[..., 0] > 0) & (surface.opacity[..., 0] < 0.99)).to(evidence.known.dtype)
+    known = evidence.known * (1 - faded)
+    outline = semantics.semantic(blended[..., -1:], evidence.matte[..., None], known)
+    sure = known * (1 - doubt.detach())
     return OUTLINE * outline + REGIONS * semantics.semantic(blended[..., :-1], evidence.regions, sure)
 
 

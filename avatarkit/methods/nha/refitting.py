@@ -48,7 +48,7 @@ def refitted(figure: Figure, fields: Tensor, drive: Drive, evidence: Evidence, c
         )
         shape = figure.shape(moment, fields)
         surface = figure.surface(shape.vertices, camera)
-        loss = geometry_energy(figure, shape, surface, None, evidence, WEIGHTS, fields)
+        loss = geometry_energy(figure, shape, surface, None, evidence, WEIGHTS, None)
         generator = torch.Generator().manual_seed(0)
         picture = figure.picture(surface, moment)
         loss = loss + appearance_energy(picture, evidence, WEIGHTS, structure, generator)

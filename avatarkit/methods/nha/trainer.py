@@ -19,9 +19,8 @@ from avatarkit.methods.fitting import Paced
 from avatarkit.methods.nha.avatar import as_frame
 from avatarkit.methods.nha.config import Config
 from avatarkit.methods.nha.coverage import Coverage, survey
-from avatarkit.methods.nha.energies import offsets as regular
 from avatarkit.methods.nha.energies import priors
-from avatarkit.methods.nha.evidence import Evidence, Weights, appearance_energy, geometry_energy
+from avatarkit.methods.nha.evidence import Evidence, Regularity, Weights, appearance_energy, geometry_energy
 from avatarkit.methods.nha.figure import Figure, Moment, turning
 from avatarkit.methods.nha.geometry import JointRange, joints_of
 from avatarkit.methods.nha.template import Template
@@ -107,7 +106,7 @@ class Trainer(Paced):
             config.landmark_weight, config.normal_weight, config.semantic_weight, config.offset_weight,
             config.photometric_weight, config.perceptual_weight, config.lid_term,
         )  # fmt: skip
-        self._umbrella = regular.umbrella(template.triangles, len(template))
+        self._regularity = Regularity.of(template)
         self._row = {int(position): row for row, position in enumerate(self.training)}
 
     # Progress ------------------------------------------------------------------------------------------
@@ -165,7 +164,7 @@ class Trainer(Paced):
         if shaping:
             detail = self._detail(position, evidence)
             loss = loss + geometry_energy(
-                figure, shape, surface, detail, evidence, self._weights, self._umbrella
+                figure, shape, surface, detail, evidence, self._weights, self._regularity
             )
             loss = loss + self.config.prior_weight * self._prior(own)
             self._fields = None

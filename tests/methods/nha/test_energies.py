@@ -109,20 +109,48 @@ def test_regions_of_label_maps() -> None:
 
 def test_offsets_are_smooth_consistent_and_where_they_may_be() -> None:
     triangles = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4]])
+    places, stiffness = draw(6, 3, seed=2).numpy() * 0.02, draw(6, seed=3).numpy()
     values, weight = draw(6, 3), draw(6, seed=1)
     around = {0: [1, 2, 3, 4], 1: [0, 2], 2: [0, 1, 3], 3: [0, 2, 4], 4: [0, 3]}
+    area = [np.linalg.norm(np.cross(places[b] - places[a], places[c] - places[a])) for a, b, c in triangles]
     total = 0.0
     for v, others in around.items():
+        share = sum(x for x, t in zip(area, triangles, strict=True) if v in t) / (3 * sum(area))
+        square = sum(float(np.square(1000 * (places[v] - places[o])).sum()) for o in others) / len(others)
         for c in range(3):
             mean = sum(float(values[o, c]) for o in others) / len(others)
-            total += (float(values[v, c]) - mean) ** 2
-    matrix = offsets.umbrella(triangles, 6).double()
-    assert abs(float(offsets.laplacian(values, matrix)) - total / 6) < 1e-6  # the matrix holds float32 thirds
+            bent = 4 * (float(values[v, c]) - mean) / max(square, offsets.FINEST**2)
+            total += share * stiffness[v] * bent**2
+    matrix = offsets.curvature(triangles, places, stiffness).double()
+    assert abs(float(offsets.laplacian(values, matrix)) / total - 1) < 1e-5  # the matrix holds float32
     square = sum(float(weight[v]) * float(values[v, c]) ** 2 for v in range(6) for c in range(3))
     close(offsets.consistency(values, weight), square / float(weight.sum()))
-    close(offsets.distribution(values, weight), square / float(weight.sum()))
+    near, length = offsets.NEAR, 0.0
+    for v in range(6):
+        square = sum(float(values[v, c]) ** 2 for c in range(3))
+        length += float(weight[v]) * 2 * near * ((square + near**2) ** 0.5 - near)
+    close(offsets.distribution(values, weight), length / float(weight.sum()))
     checked(lambda x: offsets.laplacian(x, matrix), values)
     checked(lambda x: offsets.consistency(x, weight), values)
+    checked(lambda x: offsets.distribution(x, weight), values)
+
+
+def test_curvature_is_that_of_the_surface_however_finely_it_is_divided() -> None:
+    """A paraboloid over the plane, z = r^2 / 2: its Laplacian is 2 / mm on any grid."""
+    for step in (2.5, 5.0):
+        x, y = (axis.ravel() for axis in np.meshgrid(np.arange(-20, 21, step), np.arange(-20, 21, step)))
+        side = int(len(x) ** 0.5)
+        corner = np.array([r * side + c for r in range(side - 1) for c in range(side - 1)])
+        first = np.stack([corner, corner + 1, corner + side], 1)
+        second = np.stack([corner + 1, corner + side + 1, corner + side], 1)
+        places = np.stack([x, y, 0 * x], 1) / 1000
+        matrix = (
+            offsets.curvature(np.concatenate([first, second]), places, np.ones(len(x))).to_dense().double()
+        )
+        bent = (matrix @ torch.from_numpy((x**2 + y**2) / 2)).numpy()
+        middle = (abs(x) < 15) & (abs(y) < 15)
+        share = step**2 / 40**2
+        assert np.allclose(-bent[middle] / share**0.5, 2, rtol=1e-3)
 
 
 def test_priors_measure_in_deviations() -> None:
