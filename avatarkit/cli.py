@@ -15,7 +15,8 @@ app = typer.Typer(
     help="Make a drivable head avatar from a video, on a laptop CPU, and animate it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # help in boxes loads a Markdown parser: twice the time of everything else --help does
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from avatarkit.files.track import Track
+from avatarkit.files.avatar import save_avatar
+from avatarkit.files.track import Track, save_track
 from avatarkit.methods.nha import config
 from avatarkit.methods.nha.avatar import NeuralHeadAvatar
 from avatarkit.methods.nha.method import NeuralHead
@@ -26,3 +27,14 @@ def avatar(person: tuple[Track, Path]) -> NeuralHeadAvatar:
     track, folder = person
     made = config.make(resolution=64, steps=6, threads=1, keep_best=False)
     return NeuralHead().fit(Subject(track, folder), made, lambda at: None)
+
+
+@pytest.fixture
+def folder(
+    avatar: NeuralHeadAvatar, person: tuple[Track, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A working folder that holds me.safetensors and me.track.npz."""
+    monkeypatch.chdir(tmp_path)
+    save_avatar(tmp_path / "me.safetensors", *avatar.state())
+    save_track(person[0], tmp_path / "me.track.npz")
+    return tmp_path

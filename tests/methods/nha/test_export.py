@@ -13,9 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from avatarkit.cli import app
-from avatarkit.files.avatar import save_avatar
 from avatarkit.files.images import read_image
-from avatarkit.files.track import Track, save_track
+from avatarkit.files.track import Track
 from avatarkit.heads.arkit import NAMES
 from avatarkit.methods.driving import neutral_drive
 from avatarkit.methods.nha.avatar import NeuralHeadAvatar
@@ -23,16 +22,6 @@ from avatarkit.methods.registry import Drive
 from avatarkit.ops.native import module
 
 pytestmark = pytest.mark.skipif(module() is None, reason="native kernels are not built")
-
-
-@pytest.fixture
-def folder(
-    avatar: NeuralHeadAvatar, person: tuple[Track, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    monkeypatch.chdir(tmp_path)
-    save_avatar(tmp_path / "me.safetensors", *avatar.state())
-    save_track(person[0], tmp_path / "me.track.npz")
-    return tmp_path
 
 
 def exported(*words: str, code: int = 0) -> Any:

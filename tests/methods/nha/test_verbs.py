@@ -11,9 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from avatarkit.cli import app
-from avatarkit.files.avatar import save_avatar
 from avatarkit.files.images import read_image
-from avatarkit.files.track import Track, save_track
 from avatarkit.files.video import read_frames
 from avatarkit.methods.nha.avatar import NeuralHeadAvatar
 from avatarkit.methods.stage import Stage
@@ -21,16 +19,6 @@ from avatarkit.ops.native import module
 from avatarkit.viewing.session import Session, View
 
 pytestmark = pytest.mark.skipif(module() is None, reason="native kernels are not built")
-
-
-@pytest.fixture
-def folder(
-    avatar: NeuralHeadAvatar, person: tuple[Track, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    monkeypatch.chdir(tmp_path)
-    save_avatar(tmp_path / "me.safetensors", *avatar.state())
-    save_track(person[0], tmp_path / "me.track.npz")
-    return tmp_path
 
 
 def run(*words: str) -> dict[str, Any]:
