@@ -24,7 +24,7 @@ GLIDE = 15
 """Frames in which a neutral frame gives way to a better one."""
 CAPTURE_FPS = 60.0
 """Frames a second of coefficients (Live Link Face's), where ``--fps`` does not say it."""
-TURN = 0.0001
+TURN = 0.005
 """Seconds for which one thread may keep the interpreter from another."""
 
 

@@ -28,6 +28,8 @@ Image = NDArray[np.uint8]
 NAME = "standard input"
 PIECE = 1 << 16
 """Bytes passed on at a time."""
+PIPE = 1 << 20
+"""Bytes that a pipe holds where the system lets it: a frame at once, not in pieces that each wake somebody."""
 QUICK = ("-flags", "low_delay", "-threads", "1", "-analyzeduration", "0")
 """How ffmpeg reads without looking ahead: a decoder with several threads keeps a frame back for each of them."""
 
@@ -159,10 +161,6 @@ class Feed(AbstractContextManager["Feed"]):
         """Frames that came and were never taken."""
         return self._slot.dropped
 
-    def idle(self, seconds: float) -> bool:
-        """Wait until whoever takes the frames waits for one, ``seconds`` at most; whether that is so."""
-        return self._slot.hungry.wait(seconds)
-
     @property
     def info(self) -> VideoInfo:
         """Size and rate; the number of frames is not known and 0."""
@@ -209,7 +207,11 @@ class Feed(AbstractContextManager["Feed"]):
             command += ["-vf", "scale=iw*sar:ih:flags=bicubic+accurate_rnd+full_chroma_int,setsar=1"]
             command += ["-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-flush_packets", "1", "-"]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pipesize=PIPE,
             )
             assert self._process.stdin and self._process.stdout and self._process.stderr
             self._begin(self._pump, source, self._process.stdin)

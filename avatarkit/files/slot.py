@@ -22,8 +22,6 @@ class Slot(Generic[Item]):
         self._changed = threading.Condition()
         self._ended, self._closed = False, False
         self._error: BaseException | None = None
-        self.hungry = threading.Event()
-        """set while whoever takes items waits for one, and once nothing more comes"""
 
     def put(self, item: Item) -> bool:
         """Leave ``item``; False when nobody will ever take it."""
@@ -43,14 +41,12 @@ class Slot(Generic[Item]):
         """Nothing more will come; ``error`` is raised where the last item was taken."""
         with self._changed:
             self._ended, self._error = True, error
-            self.hungry.set()
             self._changed.notify_all()
 
     def close(self) -> None:
         """Nothing more will be taken."""
         with self._changed:
             self._closed = True
-            self.hungry.set()
             self._items.clear()
             self._changed.notify_all()
 
@@ -58,10 +54,7 @@ class Slot(Generic[Item]):
         """The next item, waiting for it; None at the end. Raises what ``end`` was given."""
         with self._changed:
             while not self._items and not self._ended and not self._closed:
-                self.hungry.set()
                 self._changed.wait()
-            if not (self._ended or self._closed):
-                self.hungry.clear()
             if self._items:
                 item = self._items.popleft()
                 self._changed.notify_all()

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
-from avatarkit.heads import arkit
+from avatarkit.heads import arkit, turns
 from avatarkit.heads.landmarks import COUNT, MESH
 from avatarkit.methods.registry import Drive
 from avatarkit.rendering.performance import NECK_PIVOT, Performance
@@ -255,10 +255,10 @@ def _relative(
     expression = rest.expression + expression_scale * (drive.expression - start.expression)
     low, high = np.asarray(ranges["expression_range"])
     expression = soft_clamp(expression, low, high, 0.15 * (high - low) + 0.02)
-    turn = (Rotation.from_matrix(drive.rotation) * Rotation.from_matrix(start.rotation).inv()).as_rotvec()
+    turn = turns.between(start.rotation, drive.rotation)
     low, high = np.asarray(ranges["turn_range"])
     turn = soft_clamp(pose_scale * turn, np.minimum(low, 0), np.maximum(high, 0), np.full(3, np.radians(8)))
-    rotation = Rotation.from_rotvec(turn).as_matrix() @ rest.rotation
+    rotation = turns.matrix_of(turn) @ rest.rotation
     translation = rest.translation + pose_scale * (drive.translation - start.translation)
     return Drive(
         rotation=rotation.astype(np.float32),
@@ -272,8 +272,8 @@ def _relative(
 
 def between(first: Drive, second: Drive, share: float) -> Drive:
     """``share`` of the way from one drive of a person to another; what either lacks is the second's."""
-    turn = Rotation.from_matrix(second.rotation) * Rotation.from_matrix(first.rotation).inv()
-    rotation = Rotation.from_rotvec(share * turn.as_rotvec()).as_matrix() @ first.rotation
+    turn = turns.between(first.rotation, second.rotation)
+    rotation = turns.matrix_of(share * turn) @ first.rotation
 
     def mixed(name: str) -> Any:
         one, other = getattr(first, name), getattr(second, name)

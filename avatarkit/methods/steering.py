@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from avatarkit import heads
 from avatarkit.files.errors import UsageError
+from avatarkit.heads import turns
 from avatarkit.heads.landmarks import IRIS_LEFT, IRIS_RIGHT
 from avatarkit.heads.lifting import lifted, projected
 from avatarkit.heads.model import MESH_LANDMARKS
@@ -70,8 +70,8 @@ class Steering:
             eyes=neutral.eyes + gain["eyes"] * (drive.eyes - neutral.eyes),
         )
         pose = self.pose_scale if "pose" in self.parts else 0.0
-        turn = Rotation.from_matrix(drive.rotation) * Rotation.from_matrix(neutral.rotation).inv()
-        rotation = Rotation.from_rotvec(pose * turn.as_rotvec()).as_matrix() @ neutral.rotation
+        turn = turns.between(neutral.rotation, drive.rotation)
+        rotation = turns.matrix_of(pose * turn) @ neutral.rotation
         translation = neutral.translation + pose * (drive.translation - neutral.translation)
         sure = replace(
             sure,

@@ -63,8 +63,12 @@ class Basis:
 
     def moved(self, w: Float) -> Float:
         """The face [N, P, 3] with coefficients ``w`` [N, E]."""
-        flat = w @ self.shapes.reshape(len(self.shapes), -1)
-        return (self.neutral + flat.reshape(len(w), -1, 3)).astype(np.float32)
+        return (self.neutral + (w @ self.flat).reshape(len(w), -1, 3)).astype(np.float32)
+
+    @cached_property
+    def flat(self) -> Float:
+        """[E, 3 P] the shapes, each in one piece."""
+        return np.ascontiguousarray(self.shapes.reshape(len(self.shapes), -1), np.float32)
 
     def distance_from(self, other: Basis) -> float:
         """RMS distance of the two neutral faces in solver units, without what the other's expressions explain.

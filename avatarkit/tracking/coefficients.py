@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ Float = NDArray[np.float32]
 
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Entries of a symmetric 3 x 3 matrix in the order they are stored here."""
+ROWS = ((0, 3, 4), (3, 1, 5), (4, 5, 2))
+"""Where each of its rows is stored."""
+
+
+FEW = 4
+"""Frames up to which normal matrices are made one by one, without the table of products."""
 
 
 class Products:
@@ -20,28 +27,49 @@ class Products:
 
     The normal matrix of the coefficients is sum_p B_p^T M_p B_p with M_p = A_p^T W_p A_p a symmetric 3 x 3
     matrix per landmark, A_p the 2 x 3 derivative of the projection. It is linear in M, and what multiplies M
-    depends on the shapes only: [E (E + 1) / 2, 6 P] once, instead of a Jacobian per frame.
+    depends on the shapes only: [E (E + 1) / 2, 6 P] once, instead of a Jacobian per frame. That table is 15 MB:
+    reading it for a frame or two takes longer than multiplying those out.
     """
 
     def __init__(self, shapes: Float) -> None:
-        count, points, _ = shapes.shape
-        self.flat = np.ascontiguousarray(shapes.reshape(count, -1), np.float32)
-        self.count = count
-        row, column = np.triu_indices(count)
-        table = np.empty((len(row), len(PAIRS), points), np.float32)
+        self.shapes, self.count = shapes, len(shapes)
+        self.flat = np.ascontiguousarray(shapes.reshape(self.count, -1), np.float32)
+
+    @cached_property
+    def _axes(self) -> Float:
+        """[3, E, P]"""
+        return np.ascontiguousarray(np.moveaxis(self.shapes, 2, 0), np.float32)
+
+    @cached_property
+    def _table(self) -> tuple[Float, NDArray[np.int64]]:
+        """[E (E + 1) / 2, 6 P] products, and [E, E] which of them belongs where."""
+        row, column = np.triu_indices(self.count)
+        table = np.empty((len(row), len(PAIRS), self.shapes.shape[1]), np.float32)
         for k, (a, b) in enumerate(PAIRS):
-            table[:, k] = shapes[row, :, a] * shapes[column, :, b]
+            table[:, k] = self.shapes[row, :, a] * self.shapes[column, :, b]
             if a != b:
-                table[:, k] += shapes[row, :, b] * shapes[column, :, a]
-        self.table = table.reshape(len(row), -1)
-        full = np.zeros((count, count), np.int64)
+                table[:, k] += self.shapes[row, :, b] * self.shapes[column, :, a]
+        full = np.zeros((self.count, self.count), np.int64)
         full[row, column] = full[column, row] = np.arange(len(row))
-        self.full = full
+        return table.reshape(len(row), -1), full
 
     def normal(self, moment: Float) -> Float:
         """[E, E, N] normal matrices for ``moment`` [N, 6, P]."""
-        upper = self.table @ moment.reshape(len(moment), -1).T
-        return np.ascontiguousarray(upper[self.full])
+        if len(moment) <= FEW:
+            return np.stack([self._normal_of_one(each) for each in moment], -1)
+        table, full = self._table
+        upper = table @ moment.reshape(len(moment), -1).T
+        return np.ascontiguousarray(upper[full])
+
+    def _normal_of_one(self, moment: Float) -> Float:
+        """[E, E] for ``moment`` [6, P]."""
+        axes, total = self._axes, np.zeros((self.count, self.count), np.float32)
+        for a, row in enumerate(ROWS):
+            weighted = moment[row[0]] * axes[0]
+            weighted += moment[row[1]] * axes[1]
+            weighted += moment[row[2]] * axes[2]
+            total += weighted @ axes[a].T
+        return total
 
     def gradient(self, pull: Float) -> Float:
         """[E, N] descent direction for ``pull`` [N, P, 3] = A^T W r."""
@@ -147,18 +175,19 @@ def _descend_one(
 
     What holds the frame to its neighbors is weighed again halfway: nobody else alternates for it as often.
     """
-    chosen = np.flatnonzero(prior.free).tolist()
     for _ in range(2):
         hold, target = _held(w, *near, link, prior)
-        stiff = (hold[:, 0] + prior.ridge).tolist()
-        away = (prior.sparse - target[:, 0] - prior.ridge * goal[:, 0]).tolist()
-        diagonal = (np.diagonal(normal) + hold[:, 0] + prior.ridge + 1e-6).tolist()
+        stiff, diagonal = hold[:, 0] + prior.ridge, np.diagonal(normal) + hold[:, 0] + prior.ridge + 1e-6
+        away = prior.sparse - target[:, 0] - prior.ridge * goal[:, 0]
+        by_stiff, by_diagonal, by_away = stiff.tolist(), diagonal.tolist(), away.tolist()
         values = w[:, 0].tolist()
         for _ in range(sweeps // 2):
             largest = 0.0
-            for j in chosen:
-                total = slope.item(j) + stiff[j] * values[j] + away[j]
-                value = min(max(values[j] - total / diagonal[j], 0.0), 1.0)
+            # most coefficients are 0, and nothing pulls them up
+            moving = prior.free & ((np.array(values) > 0) | (slope + away < 0))
+            for j in np.flatnonzero(moving).tolist():
+                total = slope.item(j) + by_stiff[j] * values[j] + by_away[j]
+                value = min(max(values[j] - total / by_diagonal[j], 0.0), 1.0)
                 change = value - values[j]
                 if abs(change) > 1e-5:
                     slope += normal[j] * np.float32(change)

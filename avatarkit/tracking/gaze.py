@@ -32,20 +32,26 @@ def iris_centers(points: Float) -> Float:
     return np.stack([points[:, list(g), :2].mean(1) for g in (IRIS_LEFT, IRIS_RIGHT)], 1)
 
 
-def openness(points: Float) -> Float:
-    """[N] from 0 (closed) to 1: how open the more closed eye of landmarks [N, >= 468, >= 2] is, for this clip.
-
-    The aperture over the eye's width, compared with the clip's wide-open frames: an iris under a closing lid is
-    a guess of the detector, and moves down with the lid.
-    """
-    smallest = np.ones(len(points), np.float32)
+def apertures(points: Float) -> Float:
+    """[N, 2] how far the (left, right) lids of landmarks [N, >= 468, >= 2] are apart, over the eye's width."""
+    ratios = []
     for upper, lower in ((LID_UPPER_LEFT, LID_LOWER_LEFT), (LID_UPPER_RIGHT, LID_LOWER_RIGHT)):
         top, bottom = points[:, list(upper[2:-2]), :2], points[:, list(lower[2:-2]), :2]
         width = np.linalg.norm(points[:, upper[0], :2] - points[:, upper[-1], :2], axis=-1)
-        ratio = np.linalg.norm(top - bottom, axis=-1).mean(-1) / np.maximum(width, 1e-9)
-        ratio /= max(float(np.nanpercentile(ratio, 80)), 1e-6)
-        smallest = np.fmin(smallest, np.clip((ratio - 0.4) / 0.4, 0.0, 1.0))
-    return np.nan_to_num(smallest, nan=1.0).astype(np.float32)
+        ratios.append(np.linalg.norm(top - bottom, axis=-1).mean(-1) / np.maximum(width, 1e-9))
+    return np.stack(ratios, 1)
+
+
+def openness(ratios: Float) -> Float:
+    """[N] from 0 (closed) to 1: how open the more closed eye is for this clip, of ``apertures`` [N, 2].
+
+    They are compared with the clip's wide-open frames: an iris under a closing lid is a guess of the detector, and
+    moves down with the lid.
+    """
+    seen = ratios[np.isfinite(ratios).all(1)]
+    wide = np.maximum(np.percentile(seen, 80, axis=0), 1e-6) if len(seen) else 1.0
+    eyes = np.clip((ratios / wide - 0.4) / 0.4, 0.0, 1.0)
+    return np.nan_to_num(np.fmin(*np.moveaxis(eyes, 1, 0)), nan=1.0).astype(np.float32)
 
 
 def settled(gaze: Float, open_eyes: Float) -> Float:

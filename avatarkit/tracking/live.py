@@ -7,31 +7,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 
 import numpy as np
 
+from avatarkit.files.errors import NoFaceError
 from avatarkit.files.feed import Feed
 from avatarkit.files.track import Track
 from avatarkit.heads.lifting import lifted, projected
 from avatarkit.tracking import gaze, pose, solver
+from avatarkit.tracking.basis import Basis
 from avatarkit.tracking.observed import Observations, observations
 from avatarkit.tracking.one_euro import OneEuro, PoseFilter
 from avatarkit.tracking.options import TrackOptions
 from avatarkit.tracking.sighting import Sight
 from avatarkit.tracking.solver import Motion
 from avatarkit.tracking.stream import LEARNT, Float, TrackStream
+from avatarkit.tracking.study import Lesson, Tutor
 
 LEARN_AFTER = 48
 """Frames with a face after which the person is learned once more, from all of them."""
-PATIENCE = 0.08
-"""Seconds after which learning goes on although no frame is waited for."""
 RECENT = 24
 """Frames that tell how wide this person's eyes open."""
 THINNED = 2
-"""One of how many of them is looked at: frames go on coming meanwhile."""
+"""One of how many of them is learned from: frames go on coming meanwhile."""
 ROUNDS, FIRST_ROUNDS = 1, 6
 """Alternations of pose and expression a frame; more where there is no frame before it."""
 POSE_STEPS = 2
@@ -42,11 +43,15 @@ GAZE_FILTER = (1.5, 0.05)
 """The same of gaze, in degrees."""
 
 
+class _Unlearned(Exception):
+    """The person was not learned again."""
+
+
 class LiveStream(TrackStream):
     """The track of a ``feed`` frame by frame: blocks have one row.
 
     The person and the neutral frame are those of the first frames with a face, until ``LEARN_AFTER`` frames have been
-    seen; then another thread learns both again from those, and ``calibration`` is another track from the
+    seen; then another process learns both again from those, and ``calibration`` is another track from the
     next frame on.
     """
 
@@ -61,6 +66,7 @@ class LiveStream(TrackStream):
         self._lot: list[Sight] = []
         self.spotted = 0.0
         """seconds of ``time.perf_counter`` at which the landmarks of the last frame were known"""
+        self._tutor = Tutor()
         self._learning: threading.Thread | None = None
         self._learned: LiveStream | None = None
 
@@ -83,9 +89,10 @@ class LiveStream(TrackStream):
 
     def _followed(self, seen: list[Sight]) -> Motion:
         """Pose, expression and gaze of one frame, from where the frame before had them."""
-        self._recent.append(seen[0].points)
-        near = observations(np.stack(self._recent), self.intrinsics, np.zeros(len(self._recent), bool))
-        observed = near.at(np.array([len(near) - 1]))
+        points = seen[0].points[None]
+        self._recent.append(gaze.apertures(points)[0])
+        open_eyes = gaze.openness(np.stack(self._recent))[-1:]
+        observed = observations(points, self.intrinsics, np.zeros(1, bool), open_eyes)
         person, settings = self._person, self.settings
         steps, before = 1, None
         if self._last is None:
@@ -154,10 +161,21 @@ class LiveStream(TrackStream):
             self._learning.start()
 
     def _study(self) -> None:
-        if self._feed is not None:
-            # between two frames, or now and then where there is no time between them
-            solver.GIVE_WAY.set(partial(self._feed.idle, PATIENCE))
         pupil = copy.copy(self)
         pupil._begun = self._lot[::THINNED]
-        pupil._learn()
-        self._learned = pupil
+        with suppress(_Unlearned, NoFaceError):  # what is known of the person has to do
+            pupil._learn()
+            self._learned = pupil
+
+    def _studied(self, lesson: Lesson) -> tuple[Basis, Motion]:
+        """See ``TrackStream``; here while nobody waits for frames, then in another process."""
+        if self._learning is None:
+            return lesson.learned()
+        found = self._tutor.learned(lesson)
+        if found is None:
+            raise _Unlearned
+        return found
+
+    def __exit__(self, *details: object) -> None:
+        self._tutor.stop()
+        super().__exit__(*details)

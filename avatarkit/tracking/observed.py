@@ -61,10 +61,14 @@ class Observations:
         return replace(self.part(rows), linked=np.zeros(len(rows), bool))
 
 
-def observations(points: Float, intrinsics: Float, linked: Bool) -> Observations:
-    """Of landmarks [N, 478, 3] in pixels."""
+def observations(
+    points: Float, intrinsics: Float, linked: Bool, open_eyes: Float | None = None
+) -> Observations:
+    """Of landmarks [N, 478, 3] in pixels; ``open_eyes`` [N] where more than these frames tell of them."""
     iris = _plane(gaze.iris_centers(points), intrinsics)
-    return Observations(points, intrinsics, iris, gaze.openness(points), linked)
+    if open_eyes is None:
+        open_eyes = gaze.openness(gaze.apertures(points))
+    return Observations(points, intrinsics, iris, open_eyes, linked)
 
 
 def _plane(pixels: Float, intrinsics: Float) -> Float:

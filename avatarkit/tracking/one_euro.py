@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+
+from avatarkit.heads import turns
 
 Array = NDArray[np.floating]
 
@@ -59,7 +60,7 @@ class PoseFilter:
         self._turn = OneEuro(rate, cutoff, 25.0)
         self._place = OneEuro(rate, cutoff, 60.0)
         self._depth = OneEuro(rate, cutoff / 3, 20.0)
-        self._first: Rotation | None = None
+        self._first: Array | None = None
 
     def forget(self) -> None:
         """The next pose begins anew."""
@@ -69,11 +70,10 @@ class PoseFilter:
 
     def __call__(self, rotation: Array, translation: Array, steps: int) -> tuple[Array, Array]:
         """The pose smoothed, ``steps`` frames after the one before."""
-        turn = Rotation.from_matrix(rotation)
         if self._first is None:
-            self._first = turn
-        angles = self._turn((turn * self._first.inv()).as_rotvec(), steps)
+            self._first = rotation
+        angles = self._turn(turns.between(self._first, rotation), steps)
         place = self._place(translation[:2] / translation[2], steps)
         depth = float(np.exp(self._depth(np.log(translation[2:]), steps))[0])
-        smooth = (Rotation.from_rotvec(angles) * self._first).as_matrix()
+        smooth = turns.matrix_of(angles) @ self._first
         return smooth.astype(np.float32), np.array([*(place * depth), depth], np.float32)

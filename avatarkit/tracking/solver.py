@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeVar
@@ -25,10 +24,8 @@ Result = TypeVar("Result")
 
 CHUNK = 256
 """Most frames solved together: enough for matrix products to pay, few enough to keep memory flat."""
-COURTEOUS = 2
-"""The same for work that gives way to other work."""
-GIVE_WAY: ContextVar[Callable[[], object] | None] = ContextVar("GIVE_WAY", default=None)
-"""Set by a thread that must not delay others: called before each few frames, it returns when they may be solved."""
+LANES = 2
+"""Chunks solved at a time."""
 FIT_FRAMES, FIRST_FRAMES = 600, 100
 """Frames from which a person is learned, at last and in the first rounds; a longer clip is sampled evenly, its motion
 solved for every frame."""
@@ -237,26 +234,19 @@ def prior_of(basis: Basis, settings: Settings) -> Prior:
 
 
 def _chunks(count: int) -> list[slice]:
-    """Parts of ``count`` frames: as many for each of two threads, alike in size."""
-    if GIVE_WAY.get() is not None:
-        return [slice(start, min(start + COURTEOUS, count)) for start in range(0, count, COURTEOUS)]
-    parts = min(2 * -(-count // (2 * CHUNK)), count)
+    """Parts of ``count`` frames: as many for each thread, alike in size."""
+    parts = min(LANES * -(-count // (LANES * CHUNK)), count)
     ends = [count * part // parts for part in range(parts + 1)] if parts else [0]
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def _mapped(work: Callable[[slice], Result], count: int) -> Iterator[Result]:
-    """``work`` on every chunk, two at a time, results in order: the same bits whatever the timing."""
-    chunks, give_way = _chunks(count), GIVE_WAY.get()
-    if give_way is not None:
-        for chunk in chunks:
-            give_way()
-            yield work(chunk)
+    """``work`` on every chunk, ``LANES`` at a time, results in order: the same bits whatever the timing."""
+    chunks = _chunks(count)
+    if LANES == 1 or len(chunks) == 1:
+        yield from map(work, chunks)
         return
-    if len(chunks) == 1:
-        yield work(chunks[0])
-        return
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(LANES) as pool:
         yield from pool.map(work, chunks)
 
 

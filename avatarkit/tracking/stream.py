@@ -22,6 +22,7 @@ from avatarkit.files import video
 from avatarkit.files.errors import NoFaceError
 from avatarkit.files.feed import Feed
 from avatarkit.files.track import FORMAT_VERSION, Track
+from avatarkit.heads import turns
 from avatarkit.heads.landmarks import COUNT
 from avatarkit.tracking import gaze, mandible, pose, solver, tracker
 from avatarkit.tracking.basis import Basis
@@ -34,6 +35,7 @@ from avatarkit.tracking.options import FOCAL, TrackOptions
 from avatarkit.tracking.sighting import AHEAD, Sight, sights
 from avatarkit.tracking.solver import Motion, Settings
 from avatarkit.tracking.steadying import steadied
+from avatarkit.tracking.study import Lesson
 from avatarkit.tracking.torso import SMOOTH, TorsoFollower
 from avatarkit.tracking.torso import smoothed as torso_smoothed
 
@@ -177,11 +179,9 @@ class TrackStream:
         template = Basis.of(head)
         seen = [s for s in self._begun if s.found]
         observed = self._observed(seen)
-        rows = observed.sampled(LEARNED)
         # a head that is only posed needs less of a face
-        settings = self.settings if self.coefficients else replace(self.settings, rounds=POSE_ROUNDS)
-        person, known = solver.fit_person(template, observed.at(rows), settings, lambda share: None)
-        known = solver.Known(rows, known.expression)
+        rounds = self.settings.rounds if self.coefficients else POSE_ROUNDS
+        person, motion = self._studied(Lesson(template, observed, self.settings, rounds, LEARNED))
         if person.distance_from(template) > tracker.LARGEST_OFFSET:
             raise NoFaceError(
                 f"{info.path}: what was found is no human face: give a clip that shows a person's"
@@ -216,18 +216,16 @@ class TrackStream:
             residual=np.zeros(0, np.float32),
             crop=np.array([crop[0], crop[1], crop[2], crop[2]], np.int32),
         )
-
-        def solved(window: list[Sight]) -> Motion:
-            return solver.solve_motion(
-                person, self._observed(window), self.settings, lambda share: None, known
-            )
-
-        self.calibration = self._track(self._begun, slice(None), solved)
+        self.calibration = self._track(self._begun, slice(None), lambda window: motion)
         if not self.calibration.valid.any():
             raise NoFaceError(
                 f"{info.path}: what was found fits no head: give a clip that shows a person's face"
             )
         self._upright = _mean_rotation(self.calibration.rotation[self.calibration.valid])
+
+    def _studied(self, lesson: Lesson) -> tuple[Basis, Motion]:
+        """The person of a lesson, and their motion."""
+        return lesson.learned()
 
     def blocks(self) -> Iterator[Track]:
         """The track from its first frame on, in order; each frame once."""
@@ -341,7 +339,7 @@ class TrackStream:
         motion: Motion = solve(seen)  # type: ignore[operator]
         person = self._person
         assert motion.gaze is not None
-        error = np.nanmedian(motion.error, 1)
+        error = np.array([np.nanmedian(each) for each in motion.error])  # along an axis it is slow
         most = tracker.LARGEST_ERROR if self.coefficients else POSE_ONLY_ERROR
         good = (error <= most) & np.isfinite(motion.rotation).all((1, 2))
         valid = np.zeros(count, np.bool_)
@@ -394,7 +392,4 @@ def _mean_rotation(rotation: Float) -> NDArray[np.float64]:
 
 def _turns(rotation: Float, upright: NDArray[np.float64]) -> Float:
     """Axis-angle [N, 3] of the head against a torso that keeps the direction ``upright``, head axes."""
-    from scipy.spatial.transform import Rotation
-
-    turn = np.swapaxes(upright[None], 1, 2) @ rotation
-    return Rotation.from_matrix(turn).as_rotvec().astype(np.float32)
+    return np.stack([turns.vector_of(upright.T @ each) for each in rotation]).astype(np.float32)

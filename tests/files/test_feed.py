@@ -18,7 +18,6 @@ import pytest
 from avatarkit.files import ffmpeg
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.feed import CaptureFeed, Feed, kind_of
-from avatarkit.files.slot import Slot
 from avatarkit.files.video import read_frames
 from tests.conftest import moving_frame
 
@@ -155,22 +154,3 @@ def test_a_bad_row_is_named() -> None:
         assert next(rows)[1].valid[0]
         with pytest.raises(AvatarkitError, match="standard input, line 2"):
             next(rows)
-
-
-def test_a_slot_tells_whether_anybody_waits() -> None:
-    slot: Slot[int] = Slot(True)
-    got: list[int | None] = []
-
-    def taking() -> None:
-        got.extend([slot.take(), slot.take()])
-
-    slot.put(1)
-    assert slot.take() == 1 and not slot.hungry.is_set()
-    taker = threading.Thread(target=taking)
-    taker.start()
-    assert slot.hungry.wait(10)
-    slot.put(2)
-    slot.put(3)
-    slot.end()
-    taker.join(10)
-    assert slot.hungry.is_set() and got[-1] in (3, None) and not taker.is_alive()

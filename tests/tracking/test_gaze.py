@@ -74,7 +74,7 @@ def test_openness_falls_as_lids_meet():
     from tests.tracking.synthetic import make
 
     truth = make(frames=60, noise=0.0)
-    openness = gaze.openness(truth.points)
+    openness = gaze.openness(gaze.apertures(truth.points))
     blink = truth.expression[:, truth.template.names.index("eyeBlinkLeft")]
     assert openness[blink > 0.8].max(initial=0) < 0.3
     assert openness[blink < 0.05].min() > 0.7

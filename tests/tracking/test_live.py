@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import tempfile
+import threading
+import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from avatarkit.tracking.live import LEARN_AFTER, LiveStream
 from avatarkit.tracking.one_euro import OneEuro
 from avatarkit.tracking.options import TrackOptions
 from avatarkit.tracking.sighting import Sight
+from avatarkit.tracking.study import Lesson, Tutor
 from tests.tracking import synthetic
 
 
@@ -64,23 +68,25 @@ def test_a_stream_is_followed_and_its_person_learned_again(feed: Feed) -> None:
         assert np.corrcoef(found[:, j], truth.expression[: len(found), j])[0, 1] > least, name
 
 
-def test_learning_gives_way_every_few_frames_to_the_same_end() -> None:
-    truth = synthetic.make(24)
-    settings = solver.Settings(refine=False, rounds=2)
-    asked: list[int] = []
-
-    def learned() -> np.ndarray:
-        return solver.fit_person(truth.template, truth.seen, settings, lambda share: None)[0].neutral
-
-    alone = learned()
-    token = solver.GIVE_WAY.set(lambda: asked.append(1))
-    try:
-        courteous = learned()
-    finally:
-        solver.GIVE_WAY.reset(token)
-    np.testing.assert_allclose(courteous, alone, atol=1e-5)
-    passes = 1 + 2 * settings.rounds  # first poses, then motion and identity in every round
-    assert len(asked) == passes * 24 // solver.COURTEOUS
+def test_another_process_learns_the_same_person_unless_it_is_stopped() -> None:
+    truth = synthetic.make(8)
+    lesson = Lesson(truth.template, truth.seen, solver.Settings(refine=False), 1, 4)
+    person, motion = lesson.learned()
+    tutor = Tutor()
+    found = tutor.learned(lesson)
+    assert found is not None and found[0].names == person.names
+    np.testing.assert_allclose(found[0].neutral, person.neutral, atol=1e-6)
+    np.testing.assert_allclose(found[1].expression, motion.expression, atol=1e-3)
+    slow = replace(lesson, rounds=10**6)
+    learning = threading.Thread(target=lambda: told.append(tutor.learned(slow)))
+    told: list[object] = []
+    before = tutor._process
+    learning.start()
+    while tutor._process is before:
+        time.sleep(0.01)
+    tutor.stop()
+    learning.join()
+    assert told == [None]
 
 
 def test_nothing_of_the_future_is_known(feed: Feed) -> None:

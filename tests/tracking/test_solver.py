@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from avatarkit.tracking import solver
 from avatarkit.tracking.coefficients import PAIRS
 from avatarkit.tracking.observed import observations
 from avatarkit.tracking.person import DEPTH_WITNESSES, INDEPENDENT, RIDGE, SMOOTHNESS, identity_step
 from avatarkit.tracking.pose import procrustes
 from avatarkit.tracking.solver import (
-    GIVE_WAY,
     Settings,
     errors,
     first_motion,
@@ -139,13 +139,14 @@ def test_rarity_is_symmetric():
     assert rare("mouthSmileLeft") == rare("mouthSmileRight") < rare("cheekPuff")
 
 
-def test_memory_of_a_long_clip_is_little_more_than_its_landmarks():
+def test_memory_of_a_long_clip_is_little_more_than_its_landmarks(monkeypatch):
+    monkeypatch.setattr(solver, "LANES", 1)  # what two threads hold together is chance
+    monkeypatch.setattr(solver, "CHUNK", 2)
     truth = make(frames=64, noise=0.0)
     person = truth.template.with_person(truth.neutral.astype(np.float32), truth.template.shapes)
 
     def peak(times: int) -> int:
         points = np.tile(truth.points, (times, 1, 1))
-        one_at_a_time = GIVE_WAY.set(lambda: None)  # what two threads hold together is chance
         tracemalloc.start()
         try:
             seen = observations(points, truth.seen.intrinsics, np.ones(len(points), bool))
@@ -153,7 +154,6 @@ def test_memory_of_a_long_clip_is_little_more_than_its_landmarks():
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-            GIVE_WAY.reset(one_at_a_time)
 
     # 128 and 512 frames; their landmarks, which the caller holds, are 5,736 bytes a frame
     assert (peak(8) - peak(2)) / 384 < 6000

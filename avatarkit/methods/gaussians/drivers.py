@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor, from_numpy
 
+from avatarkit.heads import turns
 from avatarkit.heads.model import MESH_LANDMARKS
 from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.registry import Drive
@@ -175,5 +175,5 @@ def residual(drive: Drive, vertices: Float, rig: Rig, intrinsics: Float) -> Floa
 
 def _place(drive: Drive, mean: Float) -> Float:
     """[6] meters: turn from the mean rotation times ``LEVER``, and position."""
-    turn = cv2.Rodrigues(mean.T.astype(np.float64) @ drive.rotation)[0][:, 0]
+    turn = turns.vector_of(mean.T.astype(np.float64) @ drive.rotation)
     return np.concatenate([turn * LEVER, drive.translation]).astype(np.float32)

@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy, no_grad
 
 from avatarkit.heads import landmarks as marks
+from avatarkit.heads import turns
 from avatarkit.heads.model import MESH_LANDMARKS, HeadModel
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import deform
@@ -144,7 +144,7 @@ class Rig:
         fixed = np.empty((3, 4, RIGID - SKULL), np.float32)
         fixed[..., 0] = pose
         for side, bone in enumerate((IRIS_LEFT, IRIS_RIGHT)):
-            turn = turned(drive.eyes[side])
+            turn = turns.matrix_of(drive.eyes[side])
             fixed[:, :3, bone - SKULL] = rotation @ turn
             fixed[:, 3, bone - SKULL] = rotation @ (self.eyes[side] - turn @ self.eyes[side]) + translation
         return Joints(pose, from_numpy(pose), fixed)
@@ -252,11 +252,6 @@ def _after(correction: Float, pose: Float) -> Float:
     result = correction[:, :3] @ pose
     result[:, 3] += correction[:, 3]
     return np.asarray(result, np.float32)
-
-
-def turned(vector: Float) -> NDArray[np.float64]:
-    """[3, 3] rotation by an axis-angle [3]."""
-    return np.asarray(cv2.Rodrigues(np.asarray(vector, np.float64))[0])
 
 
 def twist(vector: Float, pivot: Float) -> Float:
