@@ -46,29 +46,51 @@ class Scene:
         image = self._plate
         if self.torso is None:
             return image
-        height, width = self.plate.shape[:2]
-        layer = self.torso
+        layer, top = self.torso, 0
         if torso_motion is not None and not np.allclose(torso_motion, np.eye(2, 3), atol=1e-4):
-            # Replicating the border keeps the torso attached to the lower edge of the frame when it moves up.
-            layer = cv2.warpAffine(
-                layer,
-                np.asarray(torso_motion, np.float64),
-                (width, height),
-                flags=cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+            layer, top = self._moved(np.asarray(torso_motion, np.float64))
         rows = np.flatnonzero(layer[..., 3].any(1))
         if not len(rows):
             return image
         part = slice(int(rows[0]), int(rows[-1]) + 1)
         result = image.copy()
-        place = result[part]
+        place = result[top:][part]
         color = np.ascontiguousarray(layer[part, :, :3]).astype(np.float32) / 255
         alpha = _threefold(layer[part, :, 3].astype(np.float32) / 255)
-        color -= place
-        color *= alpha
+        cv2.subtract(color, place, dst=color)
+        cv2.multiply(color, alpha, dst=color)
         place += color
         return result
+
+    @cached_property
+    def _torso_corners(self) -> NDArray[np.float64]:
+        """[3, 4] homogeneous corners of the box of the torso's pixels; [3, 0] where it has none.
+
+        Where it touches the frame's edge it goes on beyond, as the replicated border does.
+        """
+        assert self.torso is not None
+        spans = []
+        for axis, length in ((0, self.torso.shape[1]), (1, self.torso.shape[0])):
+            found = np.flatnonzero(self.torso[..., 3].any(axis))
+            if not len(found):
+                return np.empty((3, 0))
+            spans.append(
+                (found[0] if found[0] else -length, found[-1] if found[-1] < length - 1 else 2 * length)
+            )
+        x, y = np.meshgrid(*spans)
+        return np.stack([x.ravel(), y.ravel(), np.ones(4)]).astype(np.float64)
+
+    def _moved(self, motion: NDArray[np.float64]) -> tuple[Image, int]:
+        """The torso moved by ``motion`` [2, 3], [H - top, W, 4] from the row ``top`` down; above is nothing of it."""
+        height, width = self.plate.shape[:2]
+        lowest = (motion @ self._torso_corners)[1].min(initial=height - 1)
+        top = int(np.clip(np.floor(lowest) - 1, 0, height - 1))
+        down = motion - [[0.0, 0.0, 0.0], [0.0, 0.0, top]]
+        # Replicating the border keeps the torso attached to the lower edge of the frame when it moves up.
+        moved = cv2.warpAffine(
+            self.torso, down, (width, height - top), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(moved, np.uint8), top
 
     def window(self, image: NDArray[Any], resolution: int) -> Float:
         """The crop of a whole frame [H, W, C], edges replicated, resampled to ``resolution`` pixels."""
@@ -94,8 +116,10 @@ class Scene:
         part = np.s_[top - y : bottom - y, left - x : right - x]
         result = behind.copy()
         place = result[top:bottom, left:right]
-        place *= _threefold(1 - np.clip(opacity[part], 0, 1))
-        place += np.clip(color[part], 0, 1)
+        # In place: fresh memory costs more than the arithmetic.
+        through = cv2.subtract(1.0, np.clip(opacity[part], 0, 1))
+        cv2.multiply(place, _threefold(through), dst=place)
+        cv2.add(place, np.clip(color[part], 0, 1, out=color[part]), dst=place)
         np.clip(place, 0, 1, out=place)
         return result
 

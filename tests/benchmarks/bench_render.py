@@ -28,7 +28,7 @@ from avatarkit.data.rays import image_rays
 from avatarkit.files.track_io import load_track
 from avatarkit.methods.driving import drives
 from avatarkit.methods.nerfblendshape.avatar import NeRFBlendShapeAvatar
-from avatarkit.methods.nerfblendshape.field import FAINT, MAX_SAMPLES
+from avatarkit.methods.nerfblendshape.field import MAX_SAMPLES, STRIDE, UNSEEN
 from avatarkit.methods.registry import Drive
 from avatarkit.methods.stage import Stage
 from avatarkit.ops import set_threads
@@ -58,7 +58,7 @@ def parts(stage: Stage, drive: Drive, size: int, note: Callable[[str, Callable[[
     samples = visible_samples(
         torch.from_numpy(origin).expand(len(directions), 3), torch.from_numpy(directions),
         torch.tensor([0, len(directions)]), avatar.bitfield, table[None], avatar.field.grid, avatar.field.weights,
-        step=avatar.field.step, max_samples=MAX_SAMPLES, minimum_transmittance=FAINT, warp=warp,
+        step=STRIDE * avatar.field.step, max_samples=MAX_SAMPLES, minimum_transmittance=UNSEEN, warp=warp,
     ).samples  # fmt: skip
     return samples.t.numel()
 

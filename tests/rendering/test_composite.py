@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from avatarkit.rendering.camera import Camera
@@ -54,6 +55,18 @@ def test_torso_moves_with_its_affine_map() -> None:
     motion = torso_motion(np.array([15.0, 5.0]), np.array([10.0, 5.0]), share=0.8)
     red = stage.behind(motion)[50, :, 0]
     assert np.flatnonzero(red > 0.5).tolist() == list(range(24, 64))
+
+
+def test_moved_torso_is_the_whole_layer_moved() -> None:
+    layer = np.zeros((60, 80, 4), np.uint8)
+    layer[40:, :70] = np.random.default_rng(1).integers(40, 255, (20, 70, 4))
+    stage = scene((20, 10, 32), layer)
+    for motion in ([[1, 0, 0.4], [0, 1, -12.3]], [[0.96, -0.2, 9], [0.2, 0.96, 5]], [[1, 0, 0], [0, 1, 70]]):
+        whole = cv2.warpAffine(layer, np.array(motion, float), (80, 60), borderMode=cv2.BORDER_REPLICATE)
+        color, alpha = whole[..., :3] / 255, whole[..., 3:] / 255
+        expected = alpha * color + (1 - alpha) * stage.plate / 255
+        # Where its lowest part begins decides how warpAffine rounds its fixed-point places.
+        np.testing.assert_allclose(stage.behind(np.array(motion, np.float32)), expected, atol=1.5 / 32)
 
 
 def test_cropped_camera_sees_the_same_ray() -> None:
