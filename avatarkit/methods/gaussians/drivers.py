@@ -21,6 +21,9 @@ LEVER = 0.1
 """Meters: a turn of one radian counts in the pose as much as a movement by this."""
 FOREIGN = 2.5
 """How many times the training clip's 99th percentile a landmark residual may measure before it is another person's."""
+TYPICAL = 0.8
+"""Share of the training frames whose coefficients, taken together, are as far from the mean as any may be."""
+_ARRAYS = ("mean", "axes", "low", "high", "bounds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,8 @@ class Group:
     low: Float
     """[K] range of the coefficients over the training frames"""
     high: Float
+    bounds: Float
+    """[K] half axes of the ellipsoid that holds ``TYPICAL`` of the training frames"""
 
     @classmethod
     def of(cls, values: Float, most: int) -> Group:
@@ -45,12 +50,15 @@ class Group:
         # The sign of a singular vector is arbitrary: fix it, so that every machine has the same.
         kept = kept * np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(1)])[:, None]
         axes = (kept / max(float(deviations[0]), 1e-9)).astype(np.float32)
-        group = cls(mean.astype(np.float32), axes, np.zeros(0, np.float32), np.zeros(0, np.float32))
-        coefficients = (values - group.mean) @ axes.T
+        mean, nothing = mean.astype(np.float32), np.zeros(0, np.float32)
+        coefficients = (values - mean) @ axes.T
         if not len(coefficients) or not len(axes):
-            return group
+            return cls(mean, axes, nothing, nothing, nothing)
         low, high = np.percentile(coefficients, [0.5, 99.5], axis=0).astype(np.float32)
-        return cls(group.mean, axes, low, high)
+        deviation = np.maximum(np.clip(coefficients, low, high).std(0), 1e-6)
+        reached = np.linalg.norm(np.clip(coefficients, low, high) / deviation, axis=1)
+        bounds = np.maximum(np.percentile(reached, 100 * TYPICAL), 1e-6) * deviation
+        return cls(mean, axes, low, high, bounds.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.axes)
@@ -58,6 +66,15 @@ class Group:
     def coefficients(self, values: Float) -> Float:
         """[..., K] of ``values`` [..., D], kept within the training range."""
         return self._kept((values - self.mean) @ self.axes.T)
+
+    def typical(self, values: Float) -> Float:
+        """The same of one D, drawn back into the ellipsoid of ``bounds``.
+
+        Each of them may lie in its range, and all together be nothing that the clip ever showed: residuals added up
+        there tear hair and lips apart.
+        """
+        kept = self.coefficients(values)
+        return np.asarray(kept / max(float(np.linalg.norm(kept / self.bounds)), 1.0), np.float32)
 
     def faded(self, values: Float) -> Float:
         """The same, less and less beyond that range, and nothing a whole width of it away.
@@ -125,8 +142,8 @@ class Drivers:
         if len(self.landmarks):
             values = residual(drive, vertices, rig, self.intrinsics)
             if values is not None and self._own(values):
-                beyond = self.landmarks.coefficients(values)
-        expression = self.expression.coefficients(drive.expression)
+                beyond = self.landmarks.typical(values)
+        expression = self.expression.typical(drive.expression)
         return np.concatenate([expression, self.pose.faded(_place(drive, self.rotation)), beyond])
 
     def _own(self, values: Float) -> bool:
@@ -137,7 +154,7 @@ class Drivers:
         tensors = {"drivers.rotation": self.rotation, "drivers.intrinsics": self.intrinsics}
         for name in ("expression", "pose", "landmarks"):
             group: Group = getattr(self, name)
-            for key in ("mean", "axes", "low", "high"):
+            for key in _ARRAYS:
                 tensors[f"drivers.{name}.{key}"] = getattr(group, key)
         return {k: from_numpy(np.ascontiguousarray(v)) for k, v in tensors.items()}, {"limit": self.limit}
 
@@ -146,10 +163,12 @@ class Drivers:
         """The inverse of ``state``; raises KeyError for tensors that are missing."""
 
         def array(name: str) -> Float:
+            if name.endswith(".bounds") and f"drivers.{name}" not in tensors:  # an older file
+                return np.full_like(array(name.replace("bounds", "low")), np.inf)
             return tensors[f"drivers.{name}"].float().numpy()
 
         groups = {
-            name: Group(*(array(f"{name}.{key}") for key in ("mean", "axes", "low", "high")))
+            name: Group(*(array(f"{name}.{key}") for key in _ARRAYS))
             for name in ("expression", "pose", "landmarks")
         }
         return cls(

@@ -137,6 +137,17 @@ def test_drivers_stay_in_the_training_range(person: tuple[Track, Path], rig: Rig
     assert spread[0] == pytest.approx(1, abs=0.1) and spread.max() < 1.1
 
 
+def test_drivers_stay_where_the_clip_was_all_together(drivers: Drivers, person: tuple[Track, Path]) -> None:
+    group = drivers.expression
+    shown = np.stack([Drive.of(person[0], t).expression for t in range(30)])
+    inside = [np.array_equal(group.typical(e), group.coefficients(e)) for e in shown]
+    assert 0.7 < np.mean(inside) < 0.9
+    corner = (np.linalg.pinv(group.axes) @ group.high + group.mean).astype(np.float32)
+    held = group.typical(corner)
+    assert np.linalg.norm(held / group.bounds) == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(held, group.high * (held[0] / group.high[0]), rtol=1e-3, atol=1e-4)
+
+
 def test_other_peoples_landmarks_say_nothing(person: tuple[Track, Path], rig: Rig, drivers: Drivers) -> None:
     track = person[0]
     random = np.random.default_rng(0)
