@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +26,8 @@ from avatarkit.rendering.camera import Camera
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
 LAYERS = ("head", "person", "labels")
+WRITERS = 2
+"""Threads that cut frames out while the next ones are decoded."""
 
 # Face-mesh landmarks on the outer border of the lips and of the eyes with their lids and brows' lower rims.
 LIPS = (61, 291, 0, 17, 37, 267, 84, 314, 39, 269, 181, 405)
@@ -68,9 +72,12 @@ def crop_of(frame: Image, crop: tuple[int, int, int], resolution: int) -> Image:
     """The square (x, y, size) of ``frame`` [H, W, 3] at ``resolution`` pixels, edges replicated beyond the frame."""
     x, y, size = crop
     height, width = frame.shape[:2]
-    rows = np.clip(np.arange(y, y + size), 0, height - 1)
-    columns = np.clip(np.arange(x, x + size), 0, width - 1)
-    patch = np.ascontiguousarray(frame[rows[:, None], columns])
+    if x >= 0 and y >= 0 and x + size <= width and y + size <= height:
+        patch = frame[y : y + size, x : x + size]
+    else:
+        rows = np.clip(np.arange(y, y + size), 0, height - 1)
+        columns = np.clip(np.arange(x, x + size), 0, width - 1)
+        patch = frame[rows].take(columns, 1)
     method = cv2.INTER_AREA if resolution < size else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(patch, (resolution, resolution), interpolation=method), np.uint8)
 
@@ -113,6 +120,13 @@ class _Record:
         return (3 + LAYERS.index(layer)) * self.plane, self.plane
 
 
+def _write_all(file: int, data: bytes, at: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(file, left, at)
+        left, at = left[written:], at + written
+
+
 class ClipFrames:
     """Head crops [R, R, 3] and mattes [R, R] of a track's valid frames, as uint8 at resolution R.
 
@@ -129,8 +143,11 @@ class ClipFrames:
         resolution: int,
         progress: Callable[[dict[str, Any]], None] | None = None,
         positions: NDArray[np.int64] | None = None,
+        layers: tuple[str, ...] = LAYERS,
     ) -> None:
         """Reads ``positions`` (default: all valid ones) of ``track`` from its video, folder or photo ``source``.
+
+        Of the mattes only ``layers`` are unpacked; the others are empty.
 
         Raises AvatarkitError when the track holds no mattes, or the video is shorter than the track.
         """
@@ -141,7 +158,7 @@ class ClipFrames:
         self.positions = valid_positions(track) if positions is None else np.asarray(positions, np.int64)
         self.camera = crop_camera(track, resolution)
         self.crop = (int(track.crop[0]), int(track.crop[1]), int(track.crop[2]))
-        self._record = _Record(resolution)
+        self._record, self._layers = _Record(resolution), layers
         self._boxes: dict[int, Boxes] = {}
         self._row = {int(position): row for row, position in enumerate(self.positions)}
         try:
@@ -164,24 +181,28 @@ class ClipFrames:
         for row, position in enumerate(self.positions):
             rows.setdefault(int(self.track.frame[position]), []).append(row)
         done = 0
-        for index, frame in read_frames_at(source, rows):
-            rgb = crop_of(frame, self.crop, self.resolution)
-            for row in rows[index]:
-                self._write(row, rgb)
-                done += 1
-            if progress is not None:
-                progress({"stage": "reading frames", "step": done, "steps": len(self.positions)})
-        self._file.flush()
+        under_way: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(WRITERS, "clip") as pool:
+            for index, frame in read_frames_at(source, rows):
+                under_way.append(pool.submit(self._write, rows[index], frame))
+                if len(under_way) > 2 * WRITERS:
+                    under_way.popleft().result()
+                done += len(rows[index])
+                if progress is not None:
+                    progress({"stage": "reading frames", "step": done, "steps": len(self.positions)})
+            while under_way:
+                under_way.popleft().result()
 
-    def _write(self, row: int, rgb: Image) -> None:
+    def _write(self, rows: list[int], frame: Image) -> None:
         assert self.track.mattes is not None
-        mattes = self.track.mattes[int(self.positions[row])]
-        planes = [rgb.tobytes()]
-        for layer in LAYERS:
-            image = decode(mattes[layer]) if layer in mattes else None
-            planes.append(self._resized(image, layer).tobytes())
-        self._file.seek(row * self._record.size)
-        self._file.write(b"".join(planes))
+        rgb = crop_of(frame, self.crop, self.resolution).tobytes()
+        for row in rows:
+            mattes = self.track.mattes[int(self.positions[row])]
+            planes = [rgb]
+            for layer in LAYERS:
+                image = decode(mattes[layer]) if layer in mattes and layer in self._layers else None
+                planes.append(self._resized(image, layer).tobytes())
+            _write_all(self._file.fileno(), b"".join(planes), row * self._record.size)
 
     def _resized(self, image: Image | None, layer: str) -> Image:
         """A matte of the whole crop at the clip's resolution; labels are never mixed."""

@@ -30,7 +30,7 @@ from avatarkit.rendering.composite import Scene
 
 WATCHED, MEASURED = 6, 60
 """Frames measured while the fit goes on, and at its end."""
-FIRST_LOOK, LOOK_EVERY = 4.0, 15.0
+FIRST_LOOK, LOOK_EVERY = 1.5, 15.0
 """Seconds to the first look at the held-out frames, and between two later ones."""
 REPORT_EVERY = 0.5
 QUALITY = 93
@@ -64,7 +64,8 @@ class Gaussians:
         head = heads.load(track.meta.get("head", {}).get("name", "builtin"))
         if track.neutral.shape != head.vertices.shape:
             raise AvatarkitError("the track was made with another head model: track the clip again")
-        with ClipFrames(track, subject.source, config.resolution, progress) as clip:
+        mattes = ("head", "person")
+        with ClipFrames(track, subject.source, config.resolution, progress, layers=mattes) as clip:
             gauge = Gauge(clip, scene.window(scene.behind(), config.resolution))
             progress({"stage": "planting", "step": 0, "steps": 1})
             trainer = Trainer.create(config, clip, training, head, rest, gauge.plate)
