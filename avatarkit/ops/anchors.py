@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from avatarkit.ops.checks import native_for, plain, shaped
+from avatarkit.ops.checks import bare, native_for, plain, shaped
 from avatarkit.ops.reference import anchors as twin
 
 CHANNELS, BLENDED = 14, 7
@@ -55,7 +56,8 @@ def deform(
     if native is None or not bones.is_contiguous():
         bones[:, begin : begin + count] = twin.deform(vertices, triangles, inverse, first, pose)
     else:
-        native.deform(vertices, triangles.to(torch.int32), inverse, first, pose, begin, bones)
+        given = (bare(part) for part in (vertices, triangles.to(torch.int32), inverse, first, pose))
+        native.deform(*given, begin, bare(bones))
 
 
 def carry(
@@ -141,7 +143,8 @@ def reveal(
     if native is None:
         return twin.reveal(positions, bones, bone, behind, hole, frames, borders)
     out = torch.empty(positions.shape[1])
-    native.reveal(*(plain(t) for t in (positions, bones, bone, behind, hole, frames, borders)), out)
+    given = (positions, bones, bone, behind.contiguous(), hole, frames, borders)
+    native.reveal(*map(bare, given), bare(out))
     return out
 
 
@@ -209,8 +212,9 @@ def learn(
             raise ValueError("base, moments and moves are updated in place and must be contiguous")
         out = base if blend is None else torch.empty_like(base)
         native.learn(
-            base, moments, gradient, torch.tensor([options.rates, options.eps]), blend, moves, weights,
-            *options.betas, options.residual_rate, step, out,
+            bare(base), bare(moments), bare(gradient), np.array([options.rates, options.eps], np.float32),
+            None if blend is None else bare(blend), bare(moves), bare(weights),
+            *options.betas, options.residual_rate, step, bare(out),
         )  # fmt: skip
         return None if blend is None else out
 
@@ -240,5 +244,5 @@ def settle(residual: Tensor, coefficients: Tensor, moves: Tensor, following: Ten
         if not residual.is_contiguous():
             raise ValueError("residual is updated in place and must be contiguous")
         blends = torch.empty(len(following), BLENDED, count)
-        native.settle(residual, coefficients, moves, following, blends)
+        native.settle(*map(bare, (residual, coefficients, moves, following, blends)))
         return blends

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from avatarkit.ops.anchors import CHANNELS
-from avatarkit.ops.checks import native_for, plain, shaped
+from avatarkit.ops.checks import bare, native_for, shaped
 from avatarkit.ops.reference import figure as twin
 
 Pinhole = tuple[float, float, float, float]
@@ -42,9 +43,9 @@ class Figure:
         shaped("bone", self.bone, count)
         shaped("visibility", self.visibility, count)
 
-    def _plain(self) -> tuple[Tensor, ...]:
-        bone = self.bone.to(torch.int32)
-        return plain(self.gaussians), plain(self.bones), plain(bone), plain(self.visibility)
+    def _plain(self) -> tuple[NDArray[Any], ...]:
+        parts = self.gaussians, self.bones, self.bone.to(torch.int32), self.visibility
+        return tuple(bare(part.contiguous()) for part in parts)
 
     def _native(self) -> Any:
         return native_for(self.gaussians, self.bones, self.visibility)
@@ -55,17 +56,21 @@ class Figure:
         if native is None:
             return Exposure(self, pinhole, dilation, twin.image(self, pinhole, size, dilation), None)
         frame, image = native.SplatFrame(), torch.empty(*size, 4)
-        native.figure_image(frame, *self._plain(), pinhole, dilation, image)
+        native.figure_image(frame, *self._plain(), pinhole, dilation, bare(image))
         return Exposure(self, pinhole, dilation, image, frame)
 
     def over(self, background: Tensor, pinhole: Pinhole, dilation: float = 0.3) -> Tensor:
-        """[H, W, 3] uint8: the picture over ``background`` [H, W, 3] uint8, for display."""
+        """[H, W, 3] uint8: the picture over ``background`` [H, W, 3] uint8, for display.
+
+        What lies behind a transmittance below 1/512 is skipped: half a level of the result at most.
+        """
         background = shaped("background", background, None, None, 3)
         native = self._native()
         if native is None:
             return twin.over(self, background, pinhole, dilation)
         pixels = torch.empty_like(background)
-        native.figure_compose(native.SplatFrame(), *self._plain(), pinhole, dilation, background, pixels)
+        given = *self._plain(), pinhole, dilation, bare(background), bare(pixels)
+        native.figure_compose(native.SplatFrame(), *given)
         return pixels
 
 
@@ -97,7 +102,7 @@ class Exposure:
         native = self.figure._native()
         gradient, wrench = torch.empty_like(self.figure.gaussians), torch.empty(len(share), 6)
         native.figure_backward(
-            self.frame, *self.figure._plain(), self.pinhole, self.dilation, self.image, plain(slope),
-            plain(share), gradient, wrench,
+            self.frame, *self.figure._plain(), self.pinhole, self.dilation, bare(self.image), bare(slope),
+            bare(share), bare(gradient), bare(wrench),
         )  # fmt: skip
         return gradient, wrench

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avatarkit.ops.checks import native_for, plain, shaped
+from avatarkit.ops.checks import bare, native_for, shaped
 from avatarkit.ops.reference import resemblance as twin
 
 
@@ -48,5 +48,5 @@ def resemblance(
             (slope,) = torch.autograd.grad(value, variable)
         return float(value.detach()), slope
     gradient = torch.empty(height, width, 4)
-    given = (plain(t) for t in (splats, behind, truth, matte, share))
-    return native.resemblance(*given, structure, matte_weight, gradient), gradient
+    given = (bare(t.contiguous()) for t in (splats, behind, truth, matte, share))
+    return native.resemblance(*given, structure, matte_weight, bare(gradient)), gradient

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avatarkit.ops.checks import native_for, plain, shaped
+from avatarkit.ops.checks import bare, native_for, plain, shaped
 from avatarkit.ops.reference import splat as twin
 
 
@@ -101,7 +101,10 @@ def _blended(
     native: ModuleType, base: Tensor, residual: Tensor, coefficients: Tensor, scale: Tensor | None
 ) -> Tensor:
     out = torch.empty_like(base)
-    native.splat_blend(plain(base), _bits(residual), scale, plain(coefficients), out)
+    weights = None if scale is None else bare(scale)
+    native.splat_blend(
+        bare(base.contiguous()), bare(_bits(residual)), weights, bare(coefficients.contiguous()), bare(out)
+    )
     return out
 
 

@@ -14,13 +14,16 @@ struct Tile {
     Vec passing[kBlocks], red[kBlocks], green[kBlocks], blue[kBlocks];
 };
 
-inline bool opaque(const Vec* passing) {
+inline bool opaque(const Vec* passing, Vec least) {
     Vec most = passing[0];
     for (int k = 1; k < kBlocks; ++k) most = larger(most, passing[k]);
-    return !any(at_least(most, splat(kLeastTransmittance)));
+    return !any(at_least(most, least));
 }
 
-Tile blend_tile(const SplatRecord* splats, const uint32_t* list, int64_t count, int left, int top) {
+// What lies behind a transmittance below `least_passing` is skipped.
+Tile blend_tile(const SplatRecord* splats, const uint32_t* list, int64_t count, int left, int top,
+                float least_passing) {
+    const Vec least = splat(least_passing);
     const BlockLanes lanes;
     Vec x[kBlocksAcross], y[kBlocksDown];
     for (int i = 0; i < kBlocksAcross; ++i) x[i] = lanes.x + splat(static_cast<float>(left + i * kBlockWidth));
@@ -38,14 +41,14 @@ Tile blend_tile(const SplatRecord* splats, const uint32_t* list, int64_t count, 
         for (int k = 0; k < kBlocks; ++k) {
             const Vec level = levels(k % kBlocksAcross, k / kBlocksAcross);
             const Mask counts =
-                at_least(at_least(level, splat(kLeastLevel)), t.passing[k], splat(kLeastTransmittance));
+                at_least(at_least(level, splat(kLeastLevel)), t.passing[k], least);
             const Vec weight = keep(counts, t.passing[k] * exponential2(level));
             t.passing[k] -= weight;
             t.red[k] += weight * splat(s.red);
             t.green[k] += weight * splat(s.green);
             t.blue[k] += weight * splat(s.blue);
         }
-        if (n % 16 == 15 && opaque(t.passing)) break;
+        if (n % 8 == 7 && opaque(t.passing, least)) break;
     }
     return t;
 }
@@ -99,16 +102,18 @@ void each_tile(const SplatFrame& frame, Work&& work) {
             work(static_cast<int64_t>(row) * frame.across + column, column * kTileWidth, row * kTileHeight);
 }
 
-inline Tile blend_tile(const SplatFrame& frame, int64_t tile, int left, int top) {
+inline Tile blend_tile(const SplatFrame& frame, int64_t tile, int left, int top, float least_passing) {
     const uint32_t begin = frame.tiles[tile];
-    return blend_tile(frame.splats, frame.entries + begin, frame.tiles[tile + 1] - begin, left, top);
+    const int64_t count = frame.tiles[tile + 1] - begin;
+    return blend_tile(frame.splats, frame.entries + begin, count, left, top, least_passing);
 }
 
 }  // namespace
 
 void splat_image(const SplatScene& scene, const SplatFrame& frame, float* image) {
     each_tile(frame, [&](int64_t tile, int left, int top) {
-        each_run(scene, blend_tile(frame, tile, left, top), left, top, [&](int x, int y, const Vec4* run, int count) {
+        const Tile blended = blend_tile(frame, tile, left, top, kLeastTransmittance);
+        each_run(scene, blended, left, top, [&](int x, int y, const Vec4* run, int count) {
             float* to = image + (static_cast<int64_t>(y) * scene.width + x) * 4;
             if (count == kBlockWidth) std::memcpy(to, run, kBlockWidth * sizeof(Vec4));
             else std::memcpy(to, run, count * sizeof(Vec4));
@@ -119,7 +124,8 @@ void splat_image(const SplatScene& scene, const SplatFrame& frame, float* image)
 void splat_compose(const SplatScene& scene, const SplatFrame& frame, const uint8_t* background,
                    uint8_t* pixels) {
     each_tile(frame, [&](int64_t tile, int left, int top) {
-        each_run(scene, blend_tile(frame, tile, left, top), left, top, [&](int x, int y, const Vec4* run, int count) {
+        const Tile blended = blend_tile(frame, tile, left, top, kFaintTransmittance);
+        each_run(scene, blended, left, top, [&](int x, int y, const Vec4* run, int count) {
             const int64_t at = (static_cast<int64_t>(y) * scene.width + x) * 3;
             lay_over(run, count, background + at, pixels + at);
         });

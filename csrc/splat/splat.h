@@ -21,6 +21,7 @@ struct SplatScene {
 };
 
 constexpr float kNear = 0.01f, kLeastAlpha = 1.f / 255.f, kLargestOpacity = 0.99f, kLeastTransmittance = 1e-4f;
+constexpr float kFaintTransmittance = 1.f / 512.f;  // the same for bytes: half a level at most
 constexpr float kMargin = 0.3f;  // half image sizes beyond the image, up to which the perspective is linearized
 
 // A splat in the image: alpha = 2^(level + aa dx^2 + ab dx dy + bb dy^2). One line of the cache.
@@ -84,7 +85,7 @@ struct SplatResiduals {
 AK_DECLARE(void splat_arrange(const SplatScene& scene, SplatFrame& frame))
 // image [H][W][4]: color times alpha, and alpha, of an arranged frame.
 AK_DECLARE(void splat_image(const SplatScene& scene, const SplatFrame& frame, float* image))
-// pixels [H][W][3]: the same over a background [H][W][3], rounded.
+// pixels [H][W][3]: the same over a background [H][W][3], rounded; what lies behind kFaintTransmittance is skipped.
 AK_DECLARE(void splat_compose(const SplatScene& scene, const SplatFrame& frame, const uint8_t* background,
                               uint8_t* pixels))
 // Gradients of all N splats from `image` and its gradient [H][W][4], overwritten. Every thread sums up its rows of tiles;

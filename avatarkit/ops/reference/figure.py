@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from avatarkit.ops.figure import Figure, Pinhole
 
 
-def image(figure: Figure, pinhole: Pinhole, size: tuple[int, int], dilation: float) -> Tensor:
+def image(
+    figure: Figure,
+    pinhole: Pinhole,
+    size: tuple[int, int],
+    dilation: float,
+    least: float = splat.LEAST_TRANSMITTANCE,
+) -> Tensor:
     """Of ``Figure.exposed``."""
     with torch.no_grad():
-        return _drawn(figure.gaussians, figure, pinhole, size, dilation)[1]
+        return _drawn(figure.gaussians, figure, pinhole, size, dilation, least)[1]
 
 
 def over(figure: Figure, background: Tensor, pinhole: Pinhole, dilation: float) -> Tensor:
     """Twin of ``Figure.over``."""
     size = (background.shape[0], background.shape[1])
-    return splat.compose_u8(image(figure, pinhole, size, dilation), background)
+    return splat.compose_u8(image(figure, pinhole, size, dilation, splat.FAINT_TRANSMITTANCE), background)
 
 
 def gradients(
@@ -39,10 +45,15 @@ def gradients(
 
 
 def _drawn(
-    gaussians: Tensor, figure: Figure, pinhole: Pinhole, size: tuple[int, int], dilation: float
+    gaussians: Tensor,
+    figure: Figure,
+    pinhole: Pinhole,
+    size: tuple[int, int],
+    dilation: float,
+    least: float = splat.LEAST_TRANSMITTANCE,
 ) -> tuple[Tensor, Tensor]:
     """Means [N, 3] in camera space, and the picture [H, W, 4]."""
     mean, covariance, color, opacity = anchors.carry(gaussians, figure.bones, figure.bone, figure.visibility)
     fx, fy, cx, cy = pinhole
     k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=mean.dtype)
-    return mean, splat.splat(mean, covariance, color.clamp(0, 1), opacity, k, size, dilation)
+    return mean, splat.splat(mean, covariance, color.clamp(0, 1), opacity, k, size, dilation, least)

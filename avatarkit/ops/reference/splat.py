@@ -14,6 +14,7 @@ NEAR = 0.01  # meters; splats nearer to the camera's plane are not drawn
 LEAST_ALPHA = 1 / 255  # contributions below are skipped
 LARGEST_OPACITY = 0.99  # opacities above count as this much
 LEAST_TRANSMITTANCE = 1e-4  # splats behind less than this are skipped
+FAINT_TRANSMITTANCE = 1 / 512  # the same for bytes: half a level at most
 MARGIN = (
     0.3  # how far beyond the image, in half image sizes, the perspective is linearized at the splat itself
 )
@@ -69,9 +70,9 @@ def project(
 
 def splat(
     mean: Tensor, covariance: Tensor, color: Tensor, opacity: Tensor, intrinsics: Tensor, size: tuple[int, int],
-    dilation: float,
+    dilation: float, least: float = LEAST_TRANSMITTANCE,
 ) -> Tensor:  # fmt: skip
-    """Twin of :func:`avatarkit.ops.splat.splat`, tile by tile."""
+    """Twin of :func:`avatarkit.ops.splat.splat`, tile by tile; behind a transmittance below ``least`` is nothing."""
     height, width = size
     splats = project(mean, covariance, opacity, intrinsics, size, dilation)
     color = color[splats.which]
@@ -80,12 +81,14 @@ def splat(
         row = []
         for left in range(0, width, TILE):
             part = (min(TILE, height - top), min(TILE, width - left))
-            row.append(_tile(splats, color, top, left, part))
+            row.append(_tile(splats, color, top, left, part, least))
         rows.append(torch.cat(row, 1) if row else mean.new_zeros(min(TILE, height - top), 0, 4))
     return torch.cat(rows) if rows else mean.new_zeros(0, width, 4)
 
 
-def _tile(splats: Projected, color: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
+def _tile(
+    splats: Projected, color: Tensor, top: int, left: int, size: tuple[int, int], least: float
+) -> Tensor:
     height, width = size
     low = torch.tensor([left, top], dtype=color.dtype, device=color.device)
     high = torch.tensor([left + width, top + height], dtype=color.dtype, device=color.device)
@@ -101,7 +104,7 @@ def _tile(splats: Projected, color: Tensor, top: int, left: int, size: tuple[int
     alpha = torch.where(alpha >= LEAST_ALPHA, alpha, 0.0)
     passed = torch.cumprod(1 - alpha, 0)
     before = torch.cat([torch.ones_like(passed[:1]), passed[:-1]]) if len(over) else passed
-    weight = torch.where(before >= LEAST_TRANSMITTANCE, before * alpha, 0.0)
+    weight = torch.where(before >= least, before * alpha, 0.0)
     rgb = torch.einsum("nhw,nc->hwc", weight, color[over])
     return torch.cat([rgb, weight.sum(0)[..., None]], -1)
 
