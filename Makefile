@@ -18,6 +18,7 @@ $(BIN)/python:
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install $(PIP_OPTIONS) "scikit-build-core>=0.10" "nanobind>=2.4" cmake ninja
 	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-build-isolation -C wheel.cmake=false -e ".[dev]"
+	$(BIN)/python -m compileall -q avatarkit
 	touch $@
 
 $(NATIVE): $(SOURCES) $(STAMP)

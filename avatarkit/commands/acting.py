@@ -341,7 +341,11 @@ def watched(path: Path, wishes: Wishes, rigged: bool) -> TrackStream:
     rate, most = probe(path).fps, wishes.max_frames
     if most is not None:
         most = math.ceil(most * rate / (wishes.fps or rate))
-    options = TrackOptions(start=wishes.start, end=wishes.end, max_frames=most, face=wishes.face)
+    # what a rig takes over of a face are its landmarks: they are worth a second look, if there is time for it
+    windows = 2 if rigged and not wishes.live else 1
+    options = TrackOptions(
+        start=wishes.start, end=wishes.end, max_frames=most, face=wishes.face, windows=windows
+    )
     return TrackStream(path, options, wishes.live, solved(wishes, rigged), rigged)
 
 

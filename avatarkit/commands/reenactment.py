@@ -165,11 +165,11 @@ def _feed(job: Job, cast: casting.Cast, at_once: bool, stack: ExitStack) -> Feed
 
 
 def _early(driver: str, path: Path, wishes: Wishes, stack: ExitStack) -> Early[TrackStream] | None:
-    """The driver's beginning, watched while its photo is prepared; None for drivers without a clip."""
+    """The driver's beginning, watched while its photo is prepared; None for drivers without a clip, or on one core."""
     from avatarkit.commands import acting
     from avatarkit.commands.early import Early
 
-    if acting.performs(driver, path) or acting.is_track(path):
+    if moving.cores() == 1 or acting.performs(driver, path) or acting.is_track(path):
         return None
     return stack.enter_context(Early(acting.watched(path, wishes, True)))
 

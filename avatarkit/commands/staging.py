@@ -36,7 +36,7 @@ def prepared(job: Job, source: Path, quiet: bool) -> Stage:
 
     with console.progress("preparing the photo", None, quiet) as bar:
         try:
-            found = track(source, TrackOptions(face=job.face, refine=False))
+            found = track(source, TrackOptions(face=job.face, refine=False, windows=9))
         except NoFaceError as error:
             raise NoFaceError(f"{source}: no person's face was found in the photo: give another") from error
         found = segment(found, source, SegmentOptions(parts=False))

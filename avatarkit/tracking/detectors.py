@@ -66,13 +66,15 @@ class FaceMesh:
 
     Follows a face from frame to frame. ``most``: faces looked for. Where nothing is found in the whole frame,
     the detector for distant faces looks again and its finding is enlarged (``most`` = 1 only). A single face is
-    followed by ``mesh_network``, the same model in a fifth of the time; mediapipe finds where it begins.
+    followed by ``mesh_network``, the same model in a fifth of the time; mediapipe finds where it begins. There,
+    landmarks are the mean over several ``windows`` around it (1, 2 or 9, each as dear as the first).
     """
 
     name = "mediapipe"
 
-    def __init__(self, most: int = 1) -> None:
+    def __init__(self, most: int = 1, windows: int = 1) -> None:
         self._network = _network() if most == 1 else None
+        self._windows = windows
         self._region: Region | None = None
         with silenced():
             Graph = solution("face_mesh").FaceMesh
@@ -86,19 +88,28 @@ class FaceMesh:
 
     def detect(self, image: Image) -> list[Face]:
         """See ``LandmarkDetector``."""
-        found = self._followed(image) or self._run(self._graph, image)
-        if not found and self.most == 1:
-            found = self._distant(image)
+        found = self._followed(image)
+        if not found:
+            found = self._run(self._graph, image)
+            if not found and self.most == 1:
+                found = self._distant(image)
+            if found and self._windows > 1:
+                self._goes_on(found)
+                found = self._followed(image) or found
+        self._goes_on(found)
+        return found
+
+    def _goes_on(self, found: list[Face]) -> None:
+        """The next look is where ``found`` was."""
         if self._network is not None:
             self._region = Region.around(found[0].points) if found else None
-        return found
 
     def _followed(self, image: Image) -> list[Face]:
         """The face where it was a frame ago, if it is still there."""
         if self._network is None or self._region is None:
             return []
-        points, likely = self._network(self._region.cut(image))
-        return [Face(self._region.placed(points))] if likely >= PRESENT else []
+        points, likely = self._network.look(image, self._region, self._windows)
+        return [Face(points)] if likely >= PRESENT else []
 
     def _run(self, graph: Any, image: Image) -> list[Face]:
         image = np.ascontiguousarray(image)
@@ -208,11 +219,11 @@ class FaceCounter:
         return sum(width >= max(widths) / 3 for width in widths)
 
 
-def open_detector(name: str, landmarker: Path | None, most: int = 1) -> LandmarkDetector:
+def open_detector(name: str, landmarker: Path | None, most: int = 1, windows: int = 1) -> LandmarkDetector:
     """The detector called ``name``: mediapipe (the mesh in its wheel), landmarker or face-alignment.
 
-    A ``landmarker`` task file chooses that detector. Raises UsageError for an unknown name, AvatarkitError
-    where what it needs is not there.
+    A ``landmarker`` task file chooses that detector; ``windows`` is for mediapipe's (see ``FaceMesh``). Raises
+    UsageError for an unknown name, AvatarkitError where what it needs is not there.
     """
     if name not in NAMES:
         raise UsageError(f"unknown detector '{name}': choose one of {', '.join(NAMES)}")
@@ -226,7 +237,7 @@ def open_detector(name: str, landmarker: Path | None, most: int = 1) -> Landmark
         from avatarkit.tracking.landmarker import FaceLandmarker, task_file
 
         return FaceLandmarker(landmarker or task_file(), most)
-    return FaceMesh(most)
+    return FaceMesh(most, windows)
 
 
 def lanes(name: str, landmarker: Path | None) -> int:

@@ -43,6 +43,8 @@ class TrackOptions:
     """mediapipe, landmarker or face-alignment."""
     landmarker: Path | None = None
     """the Face Landmarker's task file; choosing one chooses that detector."""
+    windows: int = 1
+    """windows around the face over which mediapipe's landmarks are averaged: 1, 2 or 9."""
 
     def __post_init__(self) -> None:
         if self.start < 0 or (self.end is not None and self.end <= self.start):

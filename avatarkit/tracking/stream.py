@@ -135,7 +135,7 @@ class TrackStream:
             frames = video.read_frames(info.path, start, end, options.fps, size)
 
         def opened(most: int) -> LandmarkDetector:
-            return open_detector(options.detector, options.landmarker, most)
+            return open_detector(options.detector, options.landmarker, most, options.windows)
 
         grow = np.ones(3, np.float32)
         if size is not None:

@@ -144,7 +144,7 @@ def _sightings(
         yield from islice(video.read_frames(info.path, start, stop, options.fps, size), options.max_frames)
 
     def opened(most: int) -> LandmarkDetector:
-        return open_detector(options.detector, options.landmarker, most)
+        return open_detector(options.detector, options.landmarker, most, options.windows)
 
     with FaceCounter() as counter:
         seen = gathered(

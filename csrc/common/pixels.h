@@ -176,26 +176,49 @@ class Texture {
           most_x_(static_cast<int32_t>(columns > 1 ? columns - 2 : 0)),
           most_y_(static_cast<int32_t>(rows > 1 ? rows - 2 : 0)) {}
 
-    Color at(Vec u, Vec v) const {
+    // The four texels around each place, and where between them it lies.
+    struct Taps {
+        VecInt upper_left, upper_right, lower_left, lower_right;
+        Vec fx, fy;
+
+        // Whether all of them are 0: of colors times alpha, nothing to be seen.
+        bool blank() const {
+            const VecInt all = upper_left | upper_right | lower_left | lower_right;
+#ifdef AK_AVX512
+            return _mm512_test_epi32_mask((__m512i)all, (__m512i)all) == 0;
+#else
+            return !any(all != 0);
+#endif
+        }
+
+        Color mixed() const {
+            const Color a = unpacked(upper_left), b = unpacked(upper_right);
+            const Color c = unpacked(lower_left), d = unpacked(lower_right);
+            const auto between = [&](Vec p, Vec q, Vec r, Vec s) {
+                const Vec upper = p + fx * (q - p), lower = r + fx * (s - r);
+                return upper + fy * (lower - upper);
+            };
+            return {between(a.red, b.red, c.red, d.red), between(a.green, b.green, c.green, d.green),
+                    between(a.blue, b.blue, c.blue, d.blue), between(a.alpha, b.alpha, c.alpha, d.alpha)};
+        }
+    };
+
+    Taps taps(Vec u, Vec v) const {
         const Vec x = smaller(larger(u - 0.5f, Vec{}), splat(last_x_));
         const Vec y = smaller(larger(v - 0.5f, Vec{}), splat(last_y_));
         VecInt column = to_int(x), row = to_int(y);
         column = column < most_x_ ? column : most_x_ + VecInt{};
         row = row < most_y_ ? row : most_y_ + VecInt{};
-        const Vec fx = x - to_float(column), fy = y - to_float(row);
+        Taps taps;
+        taps.fx = x - to_float(column);
+        taps.fy = y - to_float(row);
         const VecInt index = row * columns_ + column;
-        VecInt upper_left, upper_right, lower_left, lower_right;
-        gather_pair(index, upper_left, upper_right);
-        gather_pair(index + down_, lower_left, lower_right);
-        const Color a = unpacked(upper_left), b = unpacked(upper_right);
-        const Color c = unpacked(lower_left), d = unpacked(lower_right);
-        const auto mixed = [&](Vec p, Vec q, Vec r, Vec s) {
-            const Vec upper = p + fx * (q - p), lower = r + fx * (s - r);
-            return upper + fy * (lower - upper);
-        };
-        return {mixed(a.red, b.red, c.red, d.red), mixed(a.green, b.green, c.green, d.green),
-                mixed(a.blue, b.blue, c.blue, d.blue), mixed(a.alpha, b.alpha, c.alpha, d.alpha)};
+        gather_pair(index, taps.upper_left, taps.upper_right);
+        gather_pair(index + down_, taps.lower_left, taps.lower_right);
+        return taps;
     }
+
+    Color at(Vec u, Vec v) const { return taps(u, v).mixed(); }
 
   private:
     // The texels at `index` and to their right.

@@ -218,7 +218,12 @@ void blend(const Sheet& sheet, const Trace* trace, Strip& strip, int64_t first, 
                 write_still(*trace, hit, u, v, line, x, trace->still + pixel, count);
             const bool wants_alpha = trace != nullptr && trace->alpha;
             if (!seen_here && !wants_alpha) continue;
-            const Color seen = texture.at(u, v);
+            const Texture::Taps taps = texture.taps(u, v);
+            if (taps.blank()) {  // most of a photo is not the person
+                if (wants_alpha) std::fill_n(trace->alpha + pixel, count, uint8_t{0});
+                continue;
+            }
+            const Color seen = taps.mixed();
             if (wants_alpha) store_bytes(trace->alpha + pixel, where(hit, seen.alpha), count);
             Vec share = where(hit, sheet.opacity * clear);
             if (sheet.soft) share *= load(strip.cover + at);
@@ -347,10 +352,12 @@ void restore_lost(uint8_t* image, const int16_t* lost, const uint8_t* still, int
             const int64_t pixel = row * width + x, count = std::min<int64_t>(kLanes, width - x);
             const Vec share = load_bytes(still + pixel, count) * (1.f / 255.f);
             if (!any(above(share, Vec{}))) continue;
+            const Vec red = load_shorts(lost + pixel, count), green = load_shorts(lost + pixels + pixel, count);
+            const Vec blue = load_shorts(lost + 2 * pixels + pixel, count);
+            if (!any(above(red * red + green * green + blue * blue, Vec{}))) continue;  // beside the person
             const Color color = load_rgb(image + 3 * pixel, count);
-            store_rgb(image + 3 * pixel, color.red + share * load_shorts(lost + pixel, count),
-                      color.green + share * load_shorts(lost + pixels + pixel, count),
-                      color.blue + share * load_shorts(lost + 2 * pixels + pixel, count), count);
+            store_rgb(image + 3 * pixel, color.red + share * red, color.green + share * green,
+                      color.blue + share * blue, count);
         }
 }
 

@@ -221,7 +221,7 @@ def test_a_photo_moves_like_the_person_it_shows(clip: Callable[[str], Path]) -> 
     from avatarkit.tracking.stream import TrackStream
 
     video = clip("person05")
-    with TrackStream(video, TrackOptions(max_frames=50), coefficients=False) as stream:
+    with TrackStream(video, TrackOptions(max_frames=50, windows=2), coefficients=False) as stream:
         rest = neutral_frame(stream.calibration)
     frames = [frame for _, frame in read_frames(video, 0, 50, size=(256, 256))]
     write_image(Path("me.png"), next(read_frames(video, rest, rest + 1))[1])

@@ -101,6 +101,11 @@ def test_depth_falls_behind_the_oval(points: Array) -> None:
     depth = outer_depth(places, points, np.full((SIZE, SIZE), np.nan))
     assert (np.diff(depth) > 0).all()
     assert depth[0] > points[454, 2]
+    flat = points * (1, 1, 0)
+    width = np.linalg.norm(flat[454] - flat[234])
+    above, beside = (flat[i, :2] + d for i, d in ((10, (0, -0.3 * width)), (454, (0.3 * width, 0))))
+    over, aside = outer_depth(np.stack([above, beside]), flat, np.full((SIZE, SIZE), np.nan))
+    assert aside - over == pytest.approx(0.27 * width, rel=0.2)  # hair stands before the sides of the head
 
 
 def test_stripes_behind_the_person_go_on() -> None:

@@ -36,6 +36,22 @@ def test_landmarks_are_mediapipes_own(clip, wheel):
     assert network(Region(40, 40, 60, 0.3).cut(photo))[1] < 0.5  # nobody there
 
 
+def test_landmarks_of_several_windows_lean_less_on_where_one_looked(clip, wheel):
+    photo = read_image(clip("photo02"))
+    network = load(wheel)
+    around = Region.around(FaceMesh(windows=9).detect(photo)[0].points)
+    places = [
+        around.window(x, y, 1, turn) for x in (-0.03, 0.03) for y in (-0.03, 0.03) for turn in (0, 0.05)
+    ]
+    spread = {}
+    for windows in (1, 9):
+        found = np.stack([network.look(photo, place, windows)[0] for place in places])
+        spread[windows] = float(np.linalg.norm((found - found.mean(0))[..., :2], axis=-1).mean())
+    assert spread[9] < 0.6 * spread[1]
+    one = network(places[0].cut(photo))[0]
+    np.testing.assert_allclose(network.look(photo, places[0])[0], places[0].placed(one), atol=1e-3)
+
+
 def test_a_face_is_followed_lost_and_found_again(clip):
     photo = read_image(clip("photo02"))
     detector = FaceMesh()

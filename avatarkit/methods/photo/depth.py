@@ -13,6 +13,10 @@ FALL, LENGTH = 0.75, 0.27
 """How far, and over which length, depth falls behind the oval, in face widths."""
 SURFACE = 0.7
 """Share of the fitted head against the profile, where the photo shows it."""
+HAIR, SIDES = 0.2, 0.07
+"""By how much hair above the brow stands before that, and what is beside and below the face behind it, face widths."""
+NEAR = 0.15
+"""Distance from the oval from which that is so wholly, in face widths."""
 
 
 def outer_depth(points: Array, landmarks: Array, front: Array) -> Array:
@@ -40,7 +44,13 @@ def outer_depth(points: Array, landmarks: Array, front: Array) -> Array:
     good = np.isfinite(shift)
     if good.any():
         surface = surface + (share[:, good] @ shift[good]) / share[:, good].sum(1)
-    return np.where(np.isfinite(surface), (1 - SURFACE) * profile + SURFACE * surface, profile)
+    depth = np.where(np.isfinite(surface), (1 - SURFACE) * profile + SURFACE * surface, profile)
+    # The model is bald, and hair is thick where it rises above the forehead.
+    up = landmarks[10, :2] - landmarks[152, :2]
+    raised = (points - landmarks[152, :2]) @ up / (up @ up)
+    hair = np.clip((raised - 0.6) / 0.6, 0, 1)
+    beside = np.clip(distance / (NEAR * width), 0, 1)
+    return np.asarray(depth + width * beside * (SIDES * (1 - hair) - HAIR * hair))
 
 
 def front_surface(vertices: Array, triangles: NDArray[np.int32], height: int, width: int) -> Array:

@@ -14,6 +14,7 @@ SOFT = 0.12
 """Size of the windows in which shifts are compared and mixed, in ``reach``."""
 COARSE = 3
 """Shifts are compared in a picture so many times smaller."""
+MEAN = np.full((1, 3), 1 / 3)
 
 
 def detailed(filled: Float, source: Float, known: Float, reach: float) -> Float:
@@ -79,7 +80,7 @@ def _fitting(
     height, width = known.shape
     ring = known * (1 - cv2.erode(known, _disk(2 * soft)))
     wanted = (1 - known) * cv2.dilate(known, _disk(reach)) > 0
-    near = cv2.GaussianBlur(ring, (0, 0), 5 * soft)
+    near = _around(ring, 5 * soft)
     best = np.full((height, width), np.inf, np.float32)
     choice = np.full((height, width), -1, np.int16)
     for number, (x, y) in enumerate(shifts):
@@ -90,12 +91,19 @@ def _fitting(
             continue
         copy = cv2.warpAffine(fine, move, (width, height), flags=cv2.INTER_NEAREST)
         both = ring * there
-        apart = cv2.GaussianBlur(np.square(copy - fine).mean(-1) * both, (0, 0), 5 * soft)
-        cost = apart / np.maximum(cv2.GaussianBlur(both, (0, 0), 5 * soft), 1e-4 * near + 1e-9)
+        apart = _around(cv2.transform(np.square(copy - fine), MEAN) * both, 5 * soft)
+        cost = apart / np.maximum(_around(both, 5 * soft), 1e-4 * near + 1e-9)
         better = possible & (cost * (1 + 0.1 * number / len(shifts)) < best)
         best[better] = cost[better]
         choice[better] = number
     return choice
+
+
+def _around(values: Float, sigma: float) -> Float:
+    """``values`` [h, w] averaged with weights of a Gaussian; so wide a one is as good in a picture half the size."""
+    size = (max(1, values.shape[1] // 2), max(1, values.shape[0] // 2))
+    small = cv2.GaussianBlur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / 2)
+    return np.asarray(cv2.resize(small, values.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _disk(radius: float) -> NDArray[np.uint8]:
