@@ -226,7 +226,7 @@ def _assembled(
     seen: Sightings,
     options: TrackOptions,
 ) -> Track:
-    """The track of T frames from the motion of the N = len(rows) frames with a face."""
+    """The track of T frames from the motion of the N = len(rows) frames with a face, whose errors it uses up."""
     template = Basis.of(head)
     neutral = head.vertices + head.extended(person.neutral - template.neutral)
     # The origin stays midway between the eyeballs, whose place follows the person's lids.
@@ -234,7 +234,10 @@ def _assembled(
     neutral = (neutral - middle).astype(np.float32)
     translation = motion.translation + motion.rotation @ middle
     to_pixels = pixels_per_unit(motion.translation, float(intrinsics[0, 0]), person.unit)
-    error = motion.error * to_pixels[:, None]
+    # A clip's errors are as large as its landmarks: they are scaled and sorted in place.
+    error = np.multiply(motion.error, to_pixels[:, None], out=motion.error)
+    residual = np.array([np.nanmedian(each) for each in error])
+    typical = np.nanpercentile(error if good.all() else error[good], (50, 95), overwrite_input=True)
     points = _completed(seen.points, rows, person, motion, intrinsics)
 
     def full(values: NDArray[np.floating]) -> Float:
@@ -249,7 +252,6 @@ def _assembled(
     if options.torso and info.kind != "photo":
         pivot = motion.rotation @ head.joints_of(neutral)[JOINTS.index("neck")] + translation
         torso, confidence = _torso(pivot, intrinsics, seen, rows, neutral_row)
-    width_480 = error[good] * (480.0 / info.width)
     refined = head.extended_shapes(person.shapes).astype(np.float16) if options.refine else None
     scores = [s for s in seen.scores if s is not None]
     more = {}
@@ -267,8 +269,10 @@ def _assembled(
             "cuts": [seen.frame[row] for row in seen.cuts],
             "people": seen.people,
             **({} if torso is None else {"torso_neutral": seen.frame[rows[neutral_row]]}),
-            "residual_median_px480": round(float(np.nanmedian(width_480)), 4),
-            "residual_p95_px480": round(float(np.nanpercentile(width_480, 95)), 4),
+            **{
+                f"residual_{name}_px480": round(float(pixels) * 480.0 / info.width, 4)
+                for name, pixels in zip(("median", "p95"), typical, strict=True)
+            },
         },
         frame=np.array(seen.frame, np.int32),
         valid=valid,
@@ -284,7 +288,7 @@ def _assembled(
         ),
         neutral=neutral,
         landmarks=points,
-        residual=full(np.nanmedian(error, 1)),
+        residual=full(residual),
         crop=np.array([crop[0], crop[1], crop[2], crop[2]], np.int32),
         shapes=refined,
         torso=None if torso is None else full(torso),
