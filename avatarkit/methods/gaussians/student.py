@@ -45,17 +45,18 @@ def lessons(header: dict[str, Any], track: Track | None, count: int, seed: int) 
 
     Half of them are frames of ``track`` where that is given. The others are built-in performances and random
     expressions and poses. Testing drives of a clip or of a performance are its last ones, so that they are no
-    near copies of what is taught.
+    near copies of what is taught. No drive says where its torso is: it goes with the neck in all of them, as it does
+    when other people drive.
     """
     kinds = []
     if track is not None:
         own = [drive for drive in drives(track, header) if drive is not None]
-        kinds.append(_spread([replace(d, landmarks=None) for d in own], round(FROM_CLIP * count)))
+        kinds.append(_spread([replace(d, landmarks=None, torso=None) for d in own], round(FROM_CLIP * count)))
     left = count - sum(len(kind) for kind in kinds)
     acted = [drive for name in ACTED for drive in performed(performance.performance(name), header)]
     kinds.append(_spread(acted, round(FROM_ACTS * left)))
     kinds.append(_random(header, left - len(kinds[-1]), seed))
-    teaching, testing = [neutral_drive(header)], []
+    teaching, testing = [replace(neutral_drive(header), torso=None)], []
     for kind in kinds:
         cut = len(kind) - round(HELD_OUT * len(kind))
         teaching += kind[:cut]
@@ -72,7 +73,7 @@ def _spread(found: list[Drive], most: int) -> list[Drive]:
 def _random(header: dict[str, Any], count: int, seed: int) -> list[Drive]:
     """Expressions of a few shapes at once, and poses, all within what the avatar was trained on."""
     random = np.random.default_rng([seed, 2])
-    rest = neutral_drive(header)
+    rest = replace(neutral_drive(header), torso=None)
     low, high = np.asarray(header["reference"]["expression_range"], np.float32)
     turn_low, turn_high = np.asarray(header["reference"]["turn_range"], np.float32)
     result = []
