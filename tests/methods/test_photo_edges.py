@@ -49,6 +49,14 @@ def test_a_body_goes_on_below_the_frame_and_nothing_comes_back_twice():
     assert (np.diff(above) >= 0).all() and 0 < above[-1] <= 20  # a cap that closes
 
 
+def test_print_on_cloth_is_not_mirrored_beyond_the_frame():
+    texture = np.full((160, 160, 4), (20, 30, 40, 255), np.uint8)
+    texture[140:150, 70:90, :3] = 240  # letters near the lower border
+    made = beyond.continued(texture, 40, 120.0)
+    assert np.array_equal(made[40:200, 40:200], texture)
+    assert np.abs(made[200:, 80:160].astype(int) - (20, 30, 40, 255)).max() <= 2
+
+
 def test_skin_seen_edge_on_is_read_from_further_inside_once_it_opens():
     points = face() @ turned(35).T
     outline = Outline(points)

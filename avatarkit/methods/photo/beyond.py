@@ -12,6 +12,8 @@ Index = NDArray[np.int32]
 
 CROWN = 0.75
 """Radius, in face widths, of the circle that closes a head that the upper border cuts."""
+PRINT, ODD = 0.5, 48
+"""Windows, in that radius, in whose colors' median print on cloth vanishes, and levels from which it is print."""
 GAP = 0.05
 """Half the size of holes in the matte that end no mirror, against that circle."""
 
@@ -58,14 +60,15 @@ def continued(texture: Image, reach: int, radius: float) -> Image:
     """[H + 2 reach, W + 2 reach, 4] ``texture`` [H, W, 4] with its mirror image around it.
 
     The mirror holds cloth and hair as far as the person goes on without a gap from the border inwards, so that
-    nothing comes back twice. Above, a cut head is closed by a cap of a circle of ``radius`` pixels.
+    nothing comes back twice, and no letters or buttons. Above, a cut head is closed by a cap of a circle of ``radius``
+    pixels.
     """
     alpha = texture[..., 3].astype(np.float32)
-    color = texture[..., :3] / np.maximum(alpha, 1)[..., None]
+    own = texture[..., :3] / np.maximum(alpha, 1)[..., None]
     kind = cv2.BORDER_REFLECT
     size = 2 * max(1, round(GAP * radius)) + 1
     whole = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))
-    color = cv2.copyMakeBorder(color, reach, reach, reach, reach, kind)
+    color = cv2.copyMakeBorder(_plain(own, alpha, PRINT * radius), reach, reach, reach, reach, kind)
     mirror = cv2.copyMakeBorder(whole, reach, reach, reach, reach, kind)
     height, width = alpha.shape
     rows, columns = slice(reach, reach + height), slice(reach, reach + width)
@@ -76,7 +79,25 @@ def continued(texture: Image, reach: int, radius: float) -> Image:
     for side in (left, right):
         side[...] = np.minimum.accumulate(side, 1)
     mirror[rows, columns] = alpha
+    color[rows, columns] = own
     return np.dstack([color * mirror[..., None], mirror]).round().astype(np.uint8)
+
+
+def _plain(color: NDArray[np.float32], alpha: NDArray[np.float32], window: float) -> NDArray[np.float32]:
+    """``color`` [H, W, 3] in 0 to 1, but the median of the ``window`` (pixels) around where it is far from that.
+
+    Only where most of the window is the person, by its ``alpha`` [H, W] in 0 to 255.
+    """
+    height, width = color.shape[:2]
+    small = cv2.resize(color, (-(-width // 4), -(-height // 4)), interpolation=cv2.INTER_AREA)
+    side = 2 * min(max(round(window / 8), 1), 60) + 1
+    usual = cv2.medianBlur(np.clip(255 * small, 0, 255).astype(np.uint8), side).astype(np.float32) / 255
+    usual = cv2.resize(usual, (width, height), interpolation=cv2.INTER_LINEAR)
+    person = cv2.blur(cv2.resize(alpha, small.shape[1::-1], interpolation=cv2.INTER_AREA), (side, side))
+    person = cv2.resize(person, (width, height), interpolation=cv2.INTER_LINEAR)
+    odd = ((np.abs(color - usual).max(-1) > ODD / 255) & (person > 0.7 * 255)).astype(np.uint8)
+    share = cv2.GaussianBlur(cv2.dilate(odd, np.ones((5, 5), np.uint8)).astype(np.float32), (0, 0), 1.0)
+    return np.asarray(color + share[..., None] * (usual - color), np.float32)
 
 
 def _cap(solid: NDArray[np.bool_], reach: int, radius: float) -> NDArray[np.float32]:
