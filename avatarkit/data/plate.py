@@ -91,6 +91,31 @@ def torso_frame(track: Track) -> int:
     return int(positions[np.argmin(cost)])
 
 
+def usual_torso(track: Track, rest: int) -> int:
+    """The valid frame that shows the torso where it was followed to most often, with the head as in frame ``rest``.
+
+    A person may sit down, or turn, after the frame of rest: a torso taken from the middle of all its places is
+    carried the least far. ``rest`` itself where half of the frames or more do not show how the torso moves.
+    """
+    if track.torso is None or track.torso_confidence is None:
+        return rest
+    shown = track.valid & (track.torso_confidence > 0) & np.isfinite(track.torso).all((1, 2))
+    rows = np.flatnonzero(shown)
+    if 2 * len(rows) < track.valid.sum() or not shown[rest]:
+        return rest
+    height, width = _size(track)
+    corners = np.array([[0.1, 0.9], [0.5, 0.8], [0.9, 0.9]]) * (width, height)
+    places = corners @ track.torso[rows, :, :2].transpose(0, 2, 1) + track.torso[rows, None, :, 2]
+    away = np.linalg.norm(places - np.median(places, 0), axis=2).mean(1)
+    turned = np.linalg.norm(track.rotation[rows] - track.rotation[rest], axis=(1, 2))
+    cost = away / (0.001 * width) + turned
+    if "jawOpen" in track.expression_names:
+        cost += (
+            2 * track.expression[rows, track.expression_names.index("jawOpen")]
+        )  # an open jaw covers the neck
+    return int(rows[np.argmin(cost)])
+
+
 def torso_layer(track: Track, source: Path, position: int | None = None) -> Image | None:
     """[H, W, 4] uint8 straight RGBA of the torso of one frame, to be drawn between plate and head; None if unseen.
 

@@ -13,6 +13,8 @@ JAW = (172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397)
 MESH = 468
 # Pixels of a 256-pixel crop by which the matte's certain part is eroded.
 EDGE = 4
+# Of 255: a matte above this is whole.
+WHOLE = 242
 
 
 def head_above_jaw(matte: NDArray[np.uint8], points: NDArray[np.floating]) -> Float:
@@ -22,15 +24,20 @@ def head_above_jaw(matte: NDArray[np.uint8], points: NDArray[np.floating]) -> Fl
     corners. Leaves out what no head model can be blamed for: the matte's uncertain edge, neck and torso.
     """
     size = len(matte)
-    reach = 2 * max(round(EDGE * size / 256), 1) + 1
-    certain = cv2.erode((matte > 242).astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=1)
     line = points[list(JAW)]
     if not np.isfinite(line).all():
         return np.zeros((size, size), np.float32)
     line = line[np.argsort(line[:, 0], kind="stable")]
     below = np.interp(np.arange(size) + 0.5, line[:, 0], line[:, 1])
     above = (np.arange(size)[:, None] + 0.5) < below[None]
-    return np.asarray(certain * above, np.float32)
+    return np.asarray(certain_head(matte) * above, np.float32)
+
+
+def certain_head(matte: NDArray[np.uint8]) -> Float:
+    """[R, R] weights 0 or 1: where the head ``matte`` [R, R] (0 to 255) is whole and stays so within ``EDGE``."""
+    reach = 2 * max(round(EDGE * len(matte) / 256), 1) + 1
+    kernel = np.ones((reach, reach), np.uint8)
+    return cv2.erode((matte > WHOLE).astype(np.uint8), kernel, borderValue=1).astype(np.float32)
 
 
 def face_hull(points: NDArray[np.floating], size: int) -> Float:

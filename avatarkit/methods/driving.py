@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from avatarkit.data.plate import usual_torso
 from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
 from avatarkit.heads import arkit, turns
@@ -101,7 +102,7 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
 
     ``neutral``: the drive of the neutral frame; ``expression_range``: [2][E] 1st and 99th percentile over
     the training ``rows``, the rest included; ``turn_range``: [2][3] of the axis-angle from the neutral
-    rotation, radians.
+    rotation, radians; ``torso_taken``: [2][3] where the torso is in the frame its picture is from.
     """
     n = neutral_frame(track)
     low, high = np.percentile(track.expression[rows], [1, 99], axis=0)
@@ -110,6 +111,7 @@ def reference(track: Track, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "frame": int(track.frame[n]),
         "torso_neutral": track.meta.get("torso_neutral"),
+        **({} if track.torso is None else {"torso_taken": track.torso[usual_torso(track, n)].tolist()}),
         **({} if track.extra is None else {"extra": track.extra[n].tolist()}),
         "neutral": {
             "rotation": track.rotation[n].tolist(),

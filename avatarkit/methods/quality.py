@@ -18,7 +18,7 @@ from avatarkit.files.streams import atomic
 from avatarkit.methods.registry import Frame
 from avatarkit.metrics import image as metrics
 from avatarkit.rendering.camera import Camera
-from avatarkit.rendering.composite import Scene, torso_motion
+from avatarkit.rendering.composite import Scene
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -124,10 +124,12 @@ class Gauge:
             temporary.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
     def _motion(self, position: int) -> Float:
+        """[2, 3] of the torso's picture: as the track followed it, else with the neck."""
         track = self.clip.track
         k = np.asarray(track.intrinsics, np.float64)
         ends = []
         for t in (position, self.rest):
             point = track.rotation[t] @ self.pivot + track.translation[t]
             ends.append(point[:2] / point[2] * (k[0, 0], k[1, 1]) + k[:2, 2])
-        return torso_motion(ends[0], ends[1])
+        now, before = (None, None) if track.torso is None else track.torso[[position, self.rest]]
+        return self.scene.motion(now, before, (ends[0], ends[1]))

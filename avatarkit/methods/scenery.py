@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avatarkit.data.plate import background_plate, torso_layer
+from avatarkit.data.plate import background_plate, torso_layer, usual_torso
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
 from avatarkit.methods.registry import Progress
@@ -25,7 +25,7 @@ def scenery(
     """The scene behind the head, its pictures as PNG bytes ``plate`` and ``torso``, and the policy's name.
 
     ``background``: ``plate`` (the clip's own, without the person), ``white``, ``black``, or an image file
-    stretched to the frame. The torso is always the clip's, of its frame ``rest``.
+    stretched to the frame. The torso is always the clip's, where it usually is (``usual_torso``).
     Raises AvatarkitError for an unreadable picture.
     """
     video = track.meta["video"]
@@ -38,13 +38,15 @@ def scenery(
     else:
         plate = _picture(Path(background), width, height)
     progress({"stage": "background", "step": 1, "steps": 2})
-    torso = torso_layer(track, source, rest)
+    at = usual_torso(track, rest)
+    torso = torso_layer(track, source, at)
+    taken = None if track.torso is None else np.asarray(track.torso[at], np.float32)
     crop = (int(track.crop[0]), int(track.crop[1]), int(track.crop[2]))
     pictures = {"plate": _png(plate)}
     if torso is not None:
         pictures["torso"] = _png(torso)
     policy = background if background in ("plate", "white", "black") else "image"
-    return Scene(plate, torso, crop), pictures, policy
+    return Scene(plate, torso, crop, taken), pictures, policy
 
 
 def _picture(path: Path, width: int, height: int) -> Image:

@@ -18,7 +18,7 @@ from avatarkit.methods import registry
 from avatarkit.methods.driving import neutral_drive
 from avatarkit.methods.registry import Avatar, Drive, Frame
 from avatarkit.rendering.camera import Camera
-from avatarkit.rendering.composite import Scene, torso_motion
+from avatarkit.rendering.composite import Scene
 from avatarkit.rendering.performance import NECK_PIVOT
 from avatarkit.rendering.viewpoint import Viewpoint
 
@@ -70,7 +70,9 @@ class Stage:
         if plate is None:
             plate = np.full((camera.height, camera.width, 3), 255, np.uint8)
         crop = tuple(int(c) for c in header["crop"][:3])
-        scene = Scene(plate, _decode(tensors, "torso", 4), (crop[0], crop[1], crop[2]))
+        taken = header["reference"].get("torso_taken")
+        at = None if taken is None else np.asarray(taken, np.float32)
+        scene = Scene(plate, _decode(tensors, "torso", 4), (crop[0], crop[1], crop[2]), at)
         return cls(avatar, scene, camera, int(header["resolution"]))
 
     def with_background(self, background: str) -> Stage:
@@ -171,12 +173,9 @@ class Stage:
     def _torso_motion(self, drive: Drive) -> NDArray[np.float32]:
         """[2, 3] from where the torso rests: as it was followed in the avatar's own clip, else with the neck."""
         rest = neutral_drive(self.avatar.header)
-        if drive.torso is not None and rest.torso is not None:
-            now, before = (np.vstack([m, [0.0, 0.0, 1.0]]) for m in (drive.torso, rest.torso))
-            return np.asarray((now @ np.linalg.inv(before))[:2], np.float32)
         pivot = np.asarray(NECK_PIVOT, np.float64)
         now, before = (self.camera.project(d.rotation @ pivot + d.translation) for d in (drive, rest))
-        return torso_motion(now, before)
+        return self.scene.motion(drive.torso, rest.torso, (now, before))
 
 
 def _decode(tensors: dict[str, Any], key: str, channels: int) -> Image | None:

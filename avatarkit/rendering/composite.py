@@ -19,12 +19,14 @@ class Scene:
     """What stays behind a head: a background and a torso, both at the size of the avatar's video.
 
     ``plate`` [H, W, 3] uint8; ``torso`` [H, W, 4] uint8 with straight alpha, or None; ``crop`` the square
-    (x, y, size) of the frame that the avatar renders, which may reach over the frame's edge.
+    (x, y, size) of the frame that the avatar renders, which may reach over the frame's edge; ``taken`` [2, 3] where
+    the torso was in the frame it was taken from (the track's ``torso``), None: where it is at rest.
     """
 
     plate: Image
     torso: Image | None
     crop: tuple[int, int, int]
+    taken: Float | None = None
 
     @cached_property
     def _plate(self) -> Float:
@@ -92,6 +94,22 @@ class Scene:
         )
         return np.asarray(moved, np.uint8), top
 
+    def motion(self, now: Float | None, rest: Float | None, pivots: tuple[Float, Float]) -> Float:
+        """[2, 3] of the torso's picture to where it is ``now``, from where it was ``taken``.
+
+        ``now`` and ``rest`` [2, 3] are the track's ``torso``; where it is not followed (None), the neck's ``pivots``
+        [2] in the picture, now and at rest, stand in for it.
+        """
+        taken = rest if self.taken is None else self.taken
+        if now is not None and taken is not None:
+            return followed(taken, now)
+        neck = torso_motion(*pivots)
+        if taken is None or rest is None:
+            return neck
+        motion = followed(taken, rest)
+        motion[:, 2] += neck[:, 2]
+        return motion
+
     def window(self, image: NDArray[Any], resolution: int) -> Float:
         """The crop of a whole frame [H, W, C], edges replicated, resampled to ``resolution`` pixels."""
         x, y, size = self.crop
@@ -127,6 +145,12 @@ class Scene:
 def _threefold(alpha: Float) -> Float:
     """[H, W, 3] of ``alpha`` [H, W]: numpy is several times slower when it stretches a last axis of one."""
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(alpha, np.float32), cv2.COLOR_GRAY2RGB), np.float32)
+
+
+def followed(rest: NDArray[np.floating], now: NDArray[np.floating]) -> Float:
+    """[2, 3] motion of the torso from ``rest`` to ``now``, both [2, 3] from the clip's own neutral frame (track)."""
+    end, start = (np.vstack([motion, [0.0, 0.0, 1.0]]) for motion in (now, rest))
+    return np.asarray((end @ np.linalg.inv(start))[:2], np.float32)
 
 
 def torso_motion(

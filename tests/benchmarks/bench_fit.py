@@ -52,7 +52,7 @@ def subject(name: str, tracks: Path | None) -> Subject:
         from avatarkit.tracking import TrackOptions
         from avatarkit.tracking import track as follow
 
-        track = follow(source, TrackOptions(), lambda at: None)
+        track = follow(source, TrackOptions())
     if track.mattes is None:
         from avatarkit.segmentation import segment
 

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from avatarkit.data.labels import Label, decode, encode
-from avatarkit.data.plate import background_plate, person_in_frame, pull_push, torso_frame, torso_layer
+from avatarkit.data.plate import (
+    background_plate,
+    person_in_frame,
+    pull_push,
+    torso_frame,
+    torso_layer,
+    usual_torso,
+)
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
 from avatarkit.files.video import VideoWriter
@@ -166,6 +173,20 @@ def test_a_frame_may_be_chosen(segmented: Track, clip_of_a_person: Path) -> None
     assert layer is not None
     columns = np.flatnonzero(layer[110, :, 3] > 128)
     assert abs(columns.mean() - at(9)) < 3
+
+
+def test_the_torso_is_taken_from_where_it_usually_is(segmented: Track) -> None:
+    torso = np.tile(np.eye(2, 3, dtype=np.float32), (FRAMES, 1, 1))
+    torso[4:, 0, 2] = 30 + np.arange(FRAMES - 4) % 3  # the person sits down after the fourth frame
+    still = np.tile(np.diag([1.0, -1.0, -1.0]).astype(np.float32), (FRAMES, 1, 1))
+    followed = replace(
+        segmented, torso=torso, torso_confidence=np.ones(FRAMES, np.float32), rotation=still,
+        expression=np.zeros_like(segmented.expression),
+    )  # fmt: skip
+    assert torso[usual_torso(followed, 0), 0, 2] == 31
+    assert usual_torso(replace(followed, torso=None, torso_confidence=None), 3) == 3
+    seldom = (np.arange(FRAMES) < 5).astype(np.float32)
+    assert usual_torso(replace(followed, torso_confidence=seldom), 3) == 3, "too few frames show how it moves"
 
 
 def test_a_track_without_mattes_is_refused(make_track: Callable[..., Track], moving_clip: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -67,6 +69,18 @@ def test_moved_torso_is_the_whole_layer_moved() -> None:
         expected = alpha * color + (1 - alpha) * stage.plate / 255
         # Where its lowest part begins decides how warpAffine rounds its fixed-point places.
         np.testing.assert_allclose(stage.behind(np.array(motion, np.float32)), expected, atol=1.5 / 32)
+
+
+def test_the_torso_goes_from_where_it_was_taken() -> None:
+    place = [np.array([[1, 0, x], [0, 1, 0]], np.float32) for x in (0, 20, 25)]
+    rest, taken, now = place
+    necks = np.array([15.0, 5.0]), np.array([10.0, 5.0])
+    plain = scene((0, 0, 40), None)
+    moved = replace(plain, taken=taken)
+    assert plain.motion(now, rest, necks)[0, 2] == 25 and moved.motion(now, rest, necks)[0, 2] == 5
+    # Where nobody follows it, it goes to its rest and from there with the neck.
+    assert plain.motion(None, rest, necks)[0, 2] == 4 and moved.motion(None, rest, necks)[0, 2] == 4 - 20
+    assert plain.motion(now, None, necks)[0, 2] == 4
 
 
 def test_cropped_camera_sees_the_same_ray() -> None:
