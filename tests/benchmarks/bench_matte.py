@@ -4,7 +4,9 @@
 
 Flicker: mean absolute difference of the person matte (in per cent) from one frame to the next, over the band around
 the outline, of those 15 % of neighboring frames between which the landmarks move least. The band is the same for both
-mattes: within ``BAND`` of 256 pixels of either's half-way line. "soft": share of the band's pixels between .05 and .95.
+mattes: within ``BAND`` of 256 pixels of either's half-way line. "still": what is left when the earlier matte is first
+carried along the optical flow of the pictures, since the stillest frames move a little and no matte may stay behind.
+"soft": share of the band's pixels between .05 and .95.
 Sheets show frame, raw matte, ours, and the clean plate with the frame it belongs to.
 """
 
@@ -79,6 +81,8 @@ class Flicker:
     pairs: int
     change: NDArray[np.float64]
     """per cent."""
+    still: NDArray[np.float64]
+    """per cent, beyond what the picture moves."""
     soft: NDArray[np.float64]
     """share of the band."""
 
@@ -91,20 +95,31 @@ def flicker(track: Track, source: Path, most: int) -> tuple[Flicker, list[list[I
     steps = track.landmarks[rows + 1, :468, :2] - track.landmarks[rows, :468, :2]
     moved = np.linalg.norm(steps, axis=2).mean(1)
     still = np.sort(rows[np.argsort(moved)[: max(1, round(STILL * len(rows)))]])
-    changes, soft, columns = [], [], []
+    changes, carried, soft, columns = [], [], [], []
     shown = set(still[np.linspace(0, len(still) - 1, SHOWN).round().astype(int)].tolist())
-    last: tuple[int, list[NDArray[np.float32]]] | None = None
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    here = np.ascontiguousarray(np.mgrid[:GRID, :GRID].astype(np.float32)[::-1].transpose(1, 2, 0))
+    last: tuple[int, list[NDArray[np.float32]], Image] | None = None
     for t, picture, raw in raw_persons(track, source, np.union1d(still, still + 1)):
         pair = [_scaled(image) for image in (raw, decode(track.mattes[t]["person"]))]
+        small = np.asarray(cv2.resize(picture, (GRID, GRID), interpolation=cv2.INTER_AREA), np.uint8)
+        gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         if last is not None and last[0] == t - 1 and t - 1 in still:
             band = np.maximum(*(_band(one) for one in (*pair, *last[1])[:2])) > 0
             changes.append([np.abs(a - b)[band].mean() for a, b in zip(pair, last[1], strict=True)])
+            place = here + flow.calc(gray, last[2], None)  # type: ignore[call-overload]
+            there = [
+                cv2.remap(b, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for b in last[1]
+            ]
+            carried.append([np.abs(a - b)[band].mean() for a, b in zip(pair, there, strict=True)])
             soft.append([((a > 0.05) & (a < 0.95))[band].mean() for a in pair])
         if t in shown:
-            columns.append([cv2.resize(picture, (GRID, GRID), interpolation=cv2.INTER_AREA)]
+            columns.append(
+                [small]
                            + [_gray(image) for image in pair])  # fmt: skip
-        last = (t, pair)
-    return Flicker(len(changes), 100 * np.mean(changes, 0), np.mean(soft, 0)), columns
+        last = (t, pair, gray)
+    found = Flicker(len(changes), 100 * np.mean(changes, 0), 100 * np.mean(carried, 0), np.mean(soft, 0))
+    return found, columns
 
 
 def _scaled(matte: Image) -> NDArray[np.float32]:
@@ -132,15 +147,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=400, help="of the clip, from its start")
     parser.add_argument("--sheets", type=Path, help="folder for mattes and plate of every clip")
     given = parser.parse_args()
-    print(f"{'clip':10}{'pairs':>7}{'flicker raw':>13}{'ours':>7}{'ratio':>7}{'soft raw':>10}{'ours':>7}")
+    heads = ("pairs", "flicker raw", "ours", "ratio", "still raw", "ours", "soft raw", "ours")
+    print(f"{'clip':10}" + "".join(f"{head:>13}" for head in heads))
     for name in given.clips:
         person = subject(name, given.tracks)
         found, columns = flicker(person.track, person.source, given.frames)
-        (raw, ours), (wide, narrow) = found.change, found.soft
-        print(
-            f"{name:10}{found.pairs:7}{raw:13.2f}{ours:7.2f}{ours / raw:7.2f}{wide:10.2f}{narrow:7.2f}",
-            flush=True,
-        )
+        raw, ours = found.change
+        values = (raw, ours, ours / raw, *found.still, *found.soft)
+        print(f"{name:10}{found.pairs:13}" + "".join(f"{value:13.2f}" for value in values), flush=True)
         if given.sheets is not None:
             given.sheets.mkdir(parents=True, exist_ok=True)
             write_image(
