@@ -70,7 +70,7 @@ class Stage:
         if plate is None:
             plate = np.full((camera.height, camera.width, 3), 255, np.uint8)
         crop = tuple(int(c) for c in header["crop"][:3])
-        taken = header["reference"].get("torso_taken")
+        taken = header.get("reference", {}).get("torso_taken")
         at = None if taken is None else np.asarray(taken, np.float32)
         scene = Scene(plate, _decode(tensors, "torso", 4), (crop[0], crop[1], crop[2]), at)
         return cls(avatar, scene, camera, int(header["resolution"]))
