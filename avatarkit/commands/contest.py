@@ -107,7 +107,7 @@ def compare(
     drives: dict[str, list[Drive | None]] = {}
     for rival in rivals:
         if rival.stage is not None:
-            rival.stage, drives[rival.name] = _at(rival.stage, track, quiet)
+            rival.stage, drives[rival.name] = at(rival.stage, track, quiet)
             if job.refit and not hasattr(rival.stage.avatar, "refitted"):
                 console.note(f"{rival.name}: cannot be fitted to single frames: judged as tracked", quiet)
     _open_videos(rivals, track, chosen, quiet)
@@ -194,14 +194,13 @@ def _segmented(track: Track, source: Path, quiet: bool) -> Track:
         return segment(track, source, None, bar)
 
 
-def _at(stage: Stage, track: Track, quiet: bool) -> tuple[Stage, list[Drive | None]]:
+def at(stage: Stage, track: Track, quiet: bool) -> tuple[Stage, list[Drive | None]]:
     """The stage as the track's camera sees it, and the drives of the track as tracked (no transfer)."""
     import cv2
     import numpy as np
 
     from avatarkit.methods.driving import drives
     from avatarkit.rendering.camera import Camera
-    from avatarkit.rendering.composite import Scene
 
     video = track.meta["video"]
     own = stage.avatar.header.get("clip", {}).get("sha256") == video.get("sha256")
@@ -220,9 +219,8 @@ def _at(stage: Stage, track: Track, quiet: bool) -> tuple[Stage, list[Drive | No
             if torso is None
             else np.asarray(cv2.resize(torso, size, interpolation=cv2.INTER_AREA), np.uint8)
         )
-    return replace(stage, camera=camera, scene=Scene(plate, torso, crop)), drives(
-        track, stage.avatar.header, "absolute"
-    )
+    scene = replace(stage.scene, plate=plate, torso=torso, crop=crop)
+    return replace(stage, camera=camera, scene=scene), drives(track, stage.avatar.header, "absolute")
 
 
 def _open_videos(rivals: list[_Rival], track: Track, chosen: Positions, quiet: bool) -> None:

@@ -15,12 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from avatarkit.cli import app
+from avatarkit.commands import contest
 from avatarkit.data.labels import encode
 from avatarkit.files.avatar import save_avatar
 from avatarkit.files.images import read_image, write_image
 from avatarkit.files.track import Track, save_track
 from avatarkit.files.video import VideoWriter, read_frames
 from avatarkit.methods import registry
+from avatarkit.methods.stage import Stage
 from tests.commands.picture_method import picture_avatar
 
 SIDE, FRAMES, BRIGHTER = 192, 20, 6
@@ -186,6 +188,18 @@ def test_an_avatar_of_another_clip_is_told(
     save_avatar(tmp_path / "a.safetensors", *avatar.state())
     result = CliRunner().invoke(app, ["eval", "a.safetensors", "--track", str(path), "--json"])
     assert result.exit_code == 0 and "another clip" in result.stderr
+
+
+def test_the_torso_is_moved_from_where_it_was_taken(
+    subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path
+) -> None:
+    _, track = subject
+    avatar = picture_avatar(track, base)
+    avatar.header["reference"]["torso_taken"] = taken = [[1.0, 0.0, 7.0], [0.0, 1.0, -3.0]]
+    save_avatar(tmp_path / "a.safetensors", *avatar.state())
+    stage, _ = contest.at(Stage.load(tmp_path / "a.safetensors"), track, quiet=True)
+    assert stage.scene.taken is not None
+    np.testing.assert_array_equal(stage.scene.taken, taken)
 
 
 def test_two_videos(tmp_path: Path, base: np.ndarray) -> None:

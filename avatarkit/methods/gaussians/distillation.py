@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from avatarkit.methods.session import cores
 from avatarkit.methods.stage import Stage
 from avatarkit.metrics import image as images
 from avatarkit.ops import set_threads
-from avatarkit.rendering.composite import Scene
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def distill(
     given = lessons(teacher, track, frames, config.seed)
     scene = stage.scene
     plate = stage.avatar.layers.plate if stage.rigged else scene.plate  # type: ignore[attr-defined]
-    scene, pictures = around(Scene(plate, scene.torso, scene.crop))
+    scene, pictures = around(replace(scene, plate=plate))
     person = _person(stage, track)
     clip = TaughtFrames(
         stage, [*given.teaching, *given.testing], head, person, config.resolution, scene.plate, progress
