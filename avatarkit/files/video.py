@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +36,7 @@ def read_frames(
     The arrays may be written to. Raises AvatarkitError when the clip cannot be read to its end.
     """
     info = probe(source)
-    stop = info.frames if end is None else end
-    wanted = _Thinning(info, fps)
-    frames = _stream(info, start, None if end is None else stop, size) if info.kind == "video" else None
-    if frames is None:
-        frames = _stills(info, start, stop, size)
-    for index, frame in frames:
-        if wanted(index):
-            yield index, frame
+    yield from _read(info, start, end, size, _Thinning(info, fps))
 
 
 def read_frames_at(
@@ -57,10 +50,9 @@ def read_frames_at(
     if not wanted:
         return
     missing = set(wanted)
-    for index, frame in read_frames(source, wanted[0], wanted[-1] + 1, size=size):
-        if index in missing:
-            missing.remove(index)
-            yield index, frame
+    for index, frame in _read(probe(source), wanted[0], wanted[-1] + 1, size, set(wanted).__contains__):
+        missing.remove(index)
+        yield index, frame
     if missing:
         raise AvatarkitError(f"{source}: frame {min(missing)} was asked for, but the clip ends before it")
 
@@ -83,13 +75,22 @@ class _Thinning:
         return int(index * self.ratio + 1e-6) != int((index - 1) * self.ratio + 1e-6) if index else True
 
 
+def _read(
+    info: VideoInfo, start: int, end: int | None, size: tuple[int, int] | None, wanted: Callable[[int], bool]
+) -> Iterator[tuple[int, Image]]:
+    """The ``wanted`` frames from ``start`` to ``end`` (None: the clip's own, where its pipe ends)."""
+    if info.kind == "video":
+        return _stream(info, start, end, size, wanted)
+    return _stills(info, start, info.frames if end is None else end, size, wanted)
+
+
 def _stills(
-    info: VideoInfo, start: int, end: int, size: tuple[int, int] | None
+    info: VideoInfo, start: int, end: int, size: tuple[int, int] | None, wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, Image]]:
     import cv2
 
     paths = images.listed(info.path) if info.kind == "folder" else [info.path]
-    for index in range(max(start, 0), min(end, len(paths))):
+    for index in filter(wanted, range(max(start, 0), min(end, len(paths)))):
         image = images.read_image(paths[index])
         if image.shape[:2] != (info.height, info.width):
             raise AvatarkitError(
@@ -102,9 +103,12 @@ def _stills(
 
 
 def _stream(
-    info: VideoInfo, start: int, end: int | None, size: tuple[int, int] | None
+    info: VideoInfo, start: int, end: int | None, size: tuple[int, int] | None, wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, Image]]:
-    """Decode through a pipe; ffmpeg counts the frames, so that indices hold whatever the key frames are."""
+    """Decode through a pipe; ffmpeg counts the frames, so that indices hold whatever the key frames are.
+
+    All frames come through it, but only the ``wanted`` ones are made colors of.
+    """
     width, height = size or (info.width, info.height)
     filters = [f"fps={info.fps}"] if info.variable_rate else []
     if start > 0:
@@ -134,7 +138,8 @@ def _stream(
                 got = _fill(process.stdout, memoryview(frame.data).cast("B"))
                 if got < frame.size:
                     break
-                yield index, yuv.to_rgb(planes, height, width, info.planes) if info.planes else frame
+                if wanted(index):
+                    yield index, yuv.to_rgb(planes, height, width, info.planes) if info.planes else frame
                 index += 1
             code = process.wait()
             errors.seek(0)
