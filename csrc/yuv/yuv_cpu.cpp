@@ -7,6 +7,10 @@
 namespace avatarkit::AK_ISA {
 namespace {
 
+// Pixels from which threads pay: those of smaller frames wait longer for one another, where other work goes on, than
+// one of them needs.
+constexpr int64_t kShared = 1 << 20;
+
 constexpr float kLuma = 219.f / 255, kChroma = 224.f / 255, kBlack = 16.f, kGray = 128.f;
 
 // Rows of whole vectors, so that loops over pixels need no tails.
@@ -23,7 +27,7 @@ void yuv_to_rgb(const uint8_t* planes, int64_t height, int64_t width, float red,
     const float green = 1 - red - blue;
     const float to_red = 2 * (1 - red) / kChroma, to_blue = 2 * (1 - blue) / kChroma;
     const float cr_to_green = -to_red * red / green, cb_to_green = -to_blue * blue / green;
-#pragma omp parallel
+#pragma omp parallel if (height * width >= kShared)
     {
         Scratch<float> add(3 * (padded(width) + 2));  // what chroma adds to the three colors of a row
         float* const add_red = add;
@@ -56,7 +60,7 @@ void rgb_to_yuv(const uint8_t* rgb, int64_t height, int64_t width, float red, fl
     uint8_t* cb = planes + height * width;
     uint8_t* cr = cb + rows * columns;
     const float green = 1 - red - blue;
-#pragma omp parallel
+#pragma omp parallel if (height * width >= kShared)
     {
         // Blue and red minus luma, summed over the rows of a pair.
         Scratch<float> apart(2 * (padded(width) + 2));
