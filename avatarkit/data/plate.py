@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatarkit.data.labels import Label, decode
-from avatarkit.files.errors import AvatarkitError, NoFaceError
+from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
 from avatarkit.files.video import read_frames_at
 
@@ -72,25 +72,6 @@ def background_plate(track: Track, source: Path) -> Image:
     return np.asarray(np.clip(plate + 0.5, 0, 255), np.uint8)
 
 
-def torso_frame(track: Track) -> int:
-    """The tracked position the torso layer is taken from: a calm, frontal frame near the clip's median pose.
-
-    Among the frames that hold a matte of the whole frame. Raises AvatarkitError when the track has no mattes.
-    """
-    positions = _with_whole_matte(track)
-    positions = positions[track.valid[positions]]
-    if not len(positions):
-        raise NoFaceError("no segmented frame shows the face: segment a clip in which it can be seen")
-    place = track.translation[positions, :2] / np.maximum(track.translation[positions, 2:], 1e-3)
-    turn = track.rotation[positions].reshape(len(positions), 9)
-    cost = np.linalg.norm(turn - np.median(turn, 0), axis=1) / 0.1
-    cost += np.linalg.norm(place - np.median(place, 0), axis=1) / 0.02
-    if "jawOpen" in track.expression_names:
-        # an open jaw covers the neck
-        cost += track.expression[positions, track.expression_names.index("jawOpen")] * 4
-    return int(positions[np.argmin(cost)])
-
-
 def usual_torso(track: Track, rest: int) -> int:
     """The valid frame that shows the torso where it was followed to most often, with the head as in frame ``rest``.
 
@@ -109,21 +90,20 @@ def usual_torso(track: Track, rest: int) -> int:
     away = np.linalg.norm(places - np.median(places, 0), axis=2).mean(1)
     turned = np.linalg.norm(track.rotation[rows] - track.rotation[rest], axis=(1, 2))
     cost = away / (0.001 * width) + turned
-    if "jawOpen" in track.expression_names:
-        cost += (
-            2 * track.expression[rows, track.expression_names.index("jawOpen")]
-        )  # an open jaw covers the neck
+    if "jawOpen" in track.expression_names:  # an open jaw covers the neck
+        cost += 2 * track.expression[rows, track.expression_names.index("jawOpen")]
     return int(rows[np.argmin(cost)])
 
 
-def torso_layer(track: Track, source: Path, position: int | None = None) -> Image | None:
+def torso_layer(track: Track, source: Path, position: int) -> Image | None:
     """[H, W, 4] uint8 straight RGBA of the torso of one frame, to be drawn between plate and head; None if unseen.
 
-    The person of tracked ``position`` (default: ``torso_frame``) below the head, colors unmixed from the
-    background at the soft edge. Neck and collar are continued upwards behind the head, so that no hole opens
-    when the avatar's head moves a little.
+    The person of tracked ``position`` below the head, colors unmixed from the background at the soft edge. Neck
+    and collar are continued upwards behind the head, so that no hole opens when the avatar's head moves a little.
+    Raises AvatarkitError when the track has no mattes.
     """
-    t = torso_frame(track) if position is None else position
+    _with_whole_matte(track)  # or says what to do
+    t = position
     frame = next(frame for _, frame in _frames(track, source, np.array([t])))
     person = person_in_frame(track, t).astype(np.float32) / 255
     head = _crop_to_frame(track, t, "head").astype(np.float32) / 255

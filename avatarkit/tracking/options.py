@@ -57,6 +57,8 @@ class TrackOptions:
             raise UsageError(f"--fps {self.fps:g}: give a positive rate")
         if self.focal is not None and not self.focal > 0:
             raise UsageError(f"--focal {self.focal:g}: give a positive number of pixels")
+        if self.windows not in (1, 2, 9):
+            raise UsageError(f"windows {self.windows}: give 1, 2 or 9")
         if self.smooth < 0:
             raise UsageError(f"--smooth {self.smooth:g}: give 0 or more")
         if self.crop is not None and self.crop[2] < 16:

@@ -180,8 +180,8 @@ class TrackStream:
         seen = [s for s in self._begun if s.found]
         observed = self._observed(seen)
         # a head that is only posed needs less of a face
-        rounds = self.settings.rounds if self.coefficients else POSE_ROUNDS
-        person, motion = self._studied(Lesson(template, observed, self.settings, rounds, LEARNED))
+        settings = self.settings if self.coefficients else replace(self.settings, rounds=POSE_ROUNDS)
+        person, motion = self._studied(Lesson(template, observed, settings, LEARNED))
         if person.distance_from(template) > tracker.LARGEST_OFFSET:
             raise NoFaceError(
                 f"{info.path}: what was found is no human face: give a clip that shows a person's"

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,25 +35,25 @@ class Lesson:
     template: Basis
     seen: Observations
     settings: Settings
-    rounds: int
-    """in which the person is learned"""
     most: int
     """frames the person is learned from; the motion is solved for all"""
 
     def learned(self) -> tuple[Basis, Motion]:
         """The person, and their motion in the frames seen."""
         rows = self.seen.sampled(self.most)
-        settings = replace(self.settings, rounds=self.rounds)
-        person, known = solver.fit_person(self.template, self.seen.at(rows), settings, lambda share: None)
+        person, known = solver.fit_person(
+            self.template, self.seen.at(rows), self.settings, lambda share: None
+        )
         known = Known(rows, known.expression)
         return person, solver.solve_motion(person, self.seen, self.settings, lambda share: None, known)
 
 
 @dataclass
 class Tutor:
-    """Learns a lesson in another process, which ``stop`` ends."""
+    """Learns lessons in other processes, until it is told to ``stop``."""
 
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
 
     def learned(self, lesson: Lesson) -> tuple[Basis, Motion] | None:
         """As of ``Lesson``, waiting for it; None where it was stopped or failed."""
@@ -61,14 +61,18 @@ class Tutor:
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # of a program that ends meanwhile nobody wants to hear
             env={**os.environ, **ALONE},
             start_new_session=True,  # Ctrl-C is for us
         )
+        if self._stopped:  # before there was anything to end
+            self._process.kill()
         answer, _ = self._process.communicate(_packed(lesson))
         return _answered(answer) if self._process.returncode == 0 else None
 
     def stop(self) -> None:
-        """Learn no further."""
+        """Learn no further, now or later."""
+        self._stopped = True
         if self._process is not None:
             self._process.kill()
 
@@ -77,7 +81,7 @@ def _packed(lesson: Lesson) -> bytes:
     parts = (
         _flat("template", lesson.template) | _flat("seen", lesson.seen) | _flat("settings", lesson.settings)
     )
-    return _npz({**parts, "rounds": lesson.rounds, "most": lesson.most})
+    return _npz({**parts, "most": lesson.most})
 
 
 def _answered(data: bytes) -> tuple[Basis, Motion]:
@@ -97,10 +101,11 @@ def _made(kind: type[Record], name: str, found: Mapping[str, Any]) -> Record:
     for part in fields(kind):  # type: ignore[arg-type]
         value = found.get(f"{name}.{part.name}")
         if value is not None:
-            plain = value.ndim == 0 or value.dtype.kind == "U"  # a number, or names
-            values[part.name] = (
-                value if not plain else value.item() if value.ndim == 0 else tuple(value.tolist())
-            )
+            if value.ndim == 0:
+                value = value.item()
+            elif value.dtype.kind == "U":  # names
+                value = tuple(value.tolist())
+            values[part.name] = value
     return kind(**values)
 
 
@@ -122,7 +127,7 @@ def main() -> None:
     given = _arrays(sys.stdin.buffer.read())
     lesson = Lesson(
         _made(Basis, "template", given), _made(Observations, "seen", given),
-        _made(Settings, "settings", given), int(given["rounds"]), int(given["most"]),
+        _made(Settings, "settings", given), int(given["most"]),
     )  # fmt: skip
     person, motion = lesson.learned()
     sys.stdout.buffer.write(_npz(_flat("person", person) | _flat("motion", motion)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,6 @@ from avatarkit.data.plate import (
     background_plate,
     person_in_frame,
     pull_push,
-    torso_frame,
     torso_layer,
     usual_torso,
 )
@@ -24,6 +24,7 @@ from avatarkit.files.track import Track
 from avatarkit.files.video import VideoWriter
 
 WIDTH, HEIGHT, FRAMES, CROP = 160, 120, 21, (30, 4, 96)
+MIDDLE = 10
 SHIRT, NECK, FACE = (40, 60, 150), (200, 150, 130), (215, 165, 140)
 
 
@@ -123,10 +124,9 @@ def test_the_plate_is_the_wall_where_it_was_seen(segmented: Track, clip_of_a_per
 
 
 def test_the_torso_layer_goes_on_behind_the_head(segmented: Track, clip_of_a_person: Path) -> None:
-    t = torso_frame(segmented)
-    layer = torso_layer(segmented, clip_of_a_person)
+    layer = torso_layer(segmented, clip_of_a_person, MIDDLE)
     assert layer is not None and layer.shape == (HEIGHT, WIDTH, 4)
-    head, neck, shirt = shapes(t)
+    head, neck, shirt = shapes(MIDDLE)
     alpha = layer[..., 3]
     core = cv2.erode(shirt.astype(np.uint8), np.ones((7, 7))) > 0
     assert alpha[core].min() > 200 and alpha[core].mean() > 250
@@ -135,26 +135,25 @@ def test_the_torso_layer_goes_on_behind_the_head(segmented: Track, clip_of_a_per
     nothing = cv2.dilate((head | neck | shirt).astype(np.uint8), np.ones((9, 9))) == 0
     assert alpha[nothing].max() < 8
     # The neck that the head matte took is still there, and goes on upwards behind the chin, skin-colored.
-    column = layer[60:76, at(t)]
+    column = layer[60:76, at(MIDDLE)]
     assert column[:, 3].min() > 200
     assert np.abs(column[:, :3].astype(int) - NECK).max() < 60
-    below = layer[78, at(t)]
+    below = layer[78, at(MIDDLE)]
     assert below[3] > 240 and np.abs(below[:3].astype(int) - NECK).max() < 12
 
 
 def test_head_over_torso_over_plate_gives_the_frame_back(segmented: Track, clip_of_a_person: Path) -> None:
-    t = torso_frame(segmented)
     truth = wall()
-    for mask, color in zip(shapes(t), (FACE, NECK, SHIRT), strict=True):
+    for mask, color in zip(shapes(MIDDLE), (FACE, NECK, SHIRT), strict=True):
         truth[mask] = color
-    layer = torso_layer(segmented, clip_of_a_person)
+    layer = torso_layer(segmented, clip_of_a_person, MIDDLE)
     assert layer is not None
     alpha = layer[..., 3:] / 255
     picture = background_plate(segmented, clip_of_a_person) * (1 - alpha) + layer[..., :3] * alpha
     x, y, side = CROP
     head = np.zeros((HEIGHT, WIDTH, 1))
     assert segmented.mattes is not None
-    head[y : y + side, x : x + side, 0] = decode(segmented.mattes[t]["head"]) / 255
+    head[y : y + side, x : x + side, 0] = decode(segmented.mattes[MIDDLE]["head"]) / 255
     picture = picture * (1 - head) + truth * head
     assert psnr(picture, truth) > 27
 
@@ -191,7 +190,7 @@ def test_the_torso_is_taken_from_where_it_usually_is(segmented: Track) -> None:
 
 def test_a_track_without_mattes_is_refused(make_track: Callable[..., Track], moving_clip: Path) -> None:
     track = make_track(moving_clip)
-    for make in (background_plate, torso_layer):
+    for make in (background_plate, partial(torso_layer, position=0)):
         with pytest.raises(AvatarkitError, match="run 'avatarkit segment' on it first"):
             make(track, moving_clip)
 

@@ -70,14 +70,14 @@ def test_a_stream_is_followed_and_its_person_learned_again(feed: Feed) -> None:
 
 def test_another_process_learns_the_same_person_unless_it_is_stopped() -> None:
     truth = synthetic.make(8)
-    lesson = Lesson(truth.template, truth.seen, solver.Settings(refine=False), 1, 4)
+    lesson = Lesson(truth.template, truth.seen, solver.Settings(refine=False, rounds=1), 4)
     person, motion = lesson.learned()
     tutor = Tutor()
     found = tutor.learned(lesson)
     assert found is not None and found[0].names == person.names
     np.testing.assert_allclose(found[0].neutral, person.neutral, atol=1e-6)
     np.testing.assert_allclose(found[1].expression, motion.expression, atol=1e-3)
-    slow = replace(lesson, rounds=10**6)
+    slow = replace(lesson, settings=replace(lesson.settings, rounds=10**6))
     learning = threading.Thread(target=lambda: told.append(tutor.learned(slow)))
     told: list[object] = []
     before = tutor._process
@@ -86,7 +86,7 @@ def test_another_process_learns_the_same_person_unless_it_is_stopped() -> None:
         time.sleep(0.01)
     tutor.stop()
     learning.join()
-    assert told == [None]
+    assert told == [None] and tutor.learned(slow) is None  # nor is anything begun later
 
 
 def test_nothing_of_the_future_is_known(feed: Feed) -> None:
