@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +134,8 @@ class ClipFrames:
     The video is decoded once into an unnamed temporary file (6 R^2 bytes a frame), from which frames are
     read by position, so that memory does not grow with the clip. A context manager: leaving it frees the file.
 
-    Positions are indices into the track (``track.frame[position]`` is the video's frame number).
+    Positions are indices into the track (``track.frame[position]`` is the video's frame number). Work may begin on
+    some of them, ``first``, before the others are read by ``finish``.
     """
 
     def __init__(
@@ -144,10 +146,12 @@ class ClipFrames:
         progress: Callable[[dict[str, Any]], None] | None = None,
         positions: NDArray[np.int64] | None = None,
         layers: tuple[str, ...] = LAYERS,
+        first: NDArray[np.int64] | None = None,
     ) -> None:
         """Reads ``positions`` (default: all valid ones) of ``track`` from its video, folder or photo ``source``.
 
-        Of the mattes only ``layers`` are unpacked; the others are empty.
+        Of the mattes only ``layers`` are unpacked; the others are empty. With ``first``, only those of the positions
+        are read until ``finish`` is called.
 
         Raises AvatarkitError when the track holds no mattes, or the video is shorter than the track.
         """
@@ -158,40 +162,56 @@ class ClipFrames:
         self.positions = valid_positions(track) if positions is None else np.asarray(positions, np.int64)
         self.camera = crop_camera(track, resolution)
         self.crop = (int(track.crop[0]), int(track.crop[1]), int(track.crop[2]))
-        self._record, self._layers = _Record(resolution), layers
+        self._source, self._record, self._layers = source, _Record(resolution), layers
         self._boxes: dict[int, Boxes] = {}
-        self._row = {int(position): row for row, position in enumerate(self.positions)}
-        try:
+        self._row: dict[int, int] = {}
+        begun = np.ones(len(self.positions), np.bool_) if first is None else np.isin(self.positions, first)
+        self._left = np.flatnonzero(~begun)
+        with self._writable():
             self._file = tempfile.TemporaryFile(  # noqa: SIM115 (close() ends it)
                 prefix="avatarkit-", dir=os.environ.get("AVATARKIT_CACHE") or None
             )
             try:
-                self._fill(source, progress)
+                self._fill(np.flatnonzero(begun), progress)
             except BaseException:
                 self._file.close()
                 raise
+
+    def finish(self, progress: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Reads what is left after the ``first`` frames."""
+        left, self._left = self._left, self._left[:0]
+        with self._writable():
+            self._fill(left, progress)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        """Turns a failure of the frame cache into a message."""
+        try:
+            yield
         except OSError as error:
             raise AvatarkitError(
                 f"the frame cache cannot be written ({error.strerror}): free "
                 f"{len(self.positions) * self._record.size >> 20} MB of disk, or set AVATARKIT_CACHE to another folder"
             ) from error
 
-    def _fill(self, source: Path, progress: Callable[[dict[str, Any]], None] | None) -> None:
+    def _fill(self, wanted: NDArray[np.int64], progress: Callable[[dict[str, Any]], None] | None) -> None:
+        """Reads the rows ``wanted`` of ``positions``."""
         rows: dict[int, list[int]] = {}
-        for row, position in enumerate(self.positions):
-            rows.setdefault(int(self.track.frame[position]), []).append(row)
+        for row in wanted.tolist():
+            rows.setdefault(int(self.track.frame[self.positions[row]]), []).append(row)
         done = 0
         under_way: deque[Future[None]] = deque()
         with ThreadPoolExecutor(WRITERS, "clip") as pool:
-            for index, frame in read_frames_at(source, rows):
+            for index, frame in read_frames_at(self._source, rows):
                 under_way.append(pool.submit(self._write, rows[index], frame))
                 if len(under_way) > 2 * WRITERS:
                     under_way.popleft().result()
                 done += len(rows[index])
                 if progress is not None:
-                    progress({"stage": "reading frames", "step": done, "steps": len(self.positions)})
+                    progress({"stage": "reading frames", "step": done, "steps": len(wanted)})
             while under_way:
                 under_way.popleft().result()
+        self._row |= {int(self.positions[row]): row for row in wanted.tolist()}
 
     def _write(self, rows: list[int], frame: Image) -> None:
         assert self.track.mattes is not None
@@ -217,7 +237,7 @@ class ClipFrames:
     def _read(self, position: int, layer: str) -> Image:
         row = self._row.get(int(position))
         if row is None:
-            raise KeyError(f"frame {position} of the track is not in this clip")
+            raise KeyError(f"frame {position} of the track is not in this clip, or not read yet")
         begin, length = self._record.span(layer)
         data = np.empty(length, np.uint8)
         os.preadv(self._file.fileno(), [data.data], row * self._record.size + begin)

@@ -51,6 +51,22 @@ def test_only_the_positions_asked_for_are_kept(subject: Subject) -> None:
             clip.rgb(5)
 
 
+def test_the_first_frames_can_be_had_before_the_others(subject: Subject) -> None:
+    track, folder = subject
+    steps: list[int] = []
+    with ClipFrames(track, folder, 32, lambda at: steps.append(at["steps"]), first=np.array([4, 9])) as clip:
+        with pytest.raises(KeyError, match="not read yet"):
+            clip.rgb(5)
+        early = clip.rgb(9)
+        clip.finish(lambda at: steps.append(at["steps"]))
+        assert set(steps) == {2, 18}
+        with ClipFrames(track, folder, 32) as whole:
+            for position in range(20):
+                np.testing.assert_array_equal(clip.rgb(position), whole.rgb(position))
+                np.testing.assert_array_equal(clip.head(position), whole.head(position))
+        np.testing.assert_array_equal(clip.rgb(9), early)
+
+
 def test_a_crop_beyond_the_frame_repeats_its_edge(subject: Subject) -> None:
     frame = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
     crop = crop_of(frame, (-2, 1, 4), 4)

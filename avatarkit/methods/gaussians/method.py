@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ from avatarkit.rendering.composite import Scene
 
 WATCHED, MEASURED = 6, 60
 """Frames measured while the fit goes on, and at its end."""
+EARLY = 240
+"""Training frames of the first steps: a longer clip is read to its end after a first look at what they gave."""
 FIRST_LOOK, LOOK_EVERY = 1.5, 15.0
-"""Seconds to the first look at the held-out frames, and between two later ones."""
+"""Seconds to the first look at the held-out frames at the latest, and between two later ones."""
 REPORT_EVERY = 0.5
 QUALITY = 93
 """Of the JPEG in which the background is kept; the fit sees what the file holds."""
@@ -65,12 +68,16 @@ class Gaussians:
         if track.neutral.shape != head.vertices.shape:
             raise AvatarkitError("the track was made with another head model: track the clip again")
         mattes = ("head", "person")
-        with ClipFrames(track, subject.source, config.resolution, progress, layers=mattes) as clip:
+        early = some(training, EARLY)
+        first = np.union1d(early, watched(training, heldout))
+        with ClipFrames(
+            track, subject.source, config.resolution, progress, layers=mattes, first=first
+        ) as clip:
             gauge = Gauge(clip, scene.window(scene.behind(), config.resolution))
             progress({"stage": "planting", "step": 0, "steps": 1})
-            trainer = Trainer.create(config, clip, training, head, rest, gauge.plate)
+            trainer = Trainer.create(config, clip, training, head, rest, gauge.plate, early)
             progress({"stage": "planting", "step": 1, "steps": 1})
-            train(trainer, heldout, gauge, progress)
+            train(trainer, heldout, gauge, progress, lambda: clip.finish(progress))
             avatar = GaussiansAvatar.quantized(
                 clip_header(Gaussians.name, seen, config, training, policy),
                 trainer.puppet,
@@ -119,8 +126,22 @@ def poses(trainer: Trainer, positions: NDArray[np.int64]) -> dict[int, Pose]:
     return {int(position): trainer.pose(int(position)) for position in positions}
 
 
-def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: Progress) -> None:
-    """All steps of a fit, with looks at ``heldout`` frames, checkpoints and previews; see ``Gaussians.fit``."""
+def watched(training: NDArray[np.int64], heldout: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The frames that are looked at while the fit goes on."""
+    return some(heldout if len(heldout) else training, WATCHED)
+
+
+def train(
+    trainer: Trainer,
+    heldout: NDArray[np.int64],
+    gauge: Gauge,
+    progress: Progress,
+    finish: Callable[[], None] | None = None,
+) -> None:
+    """All steps of a fit, with looks at ``heldout`` frames, checkpoints and previews; see ``Gaussians.fit``.
+
+    ``finish`` is called before the first step that needs more than the trainer's early frames.
+    """
     config = trainer.config
     path = Path(config.checkpoint) if config.checkpoint else None
     clip_hash = track_hash(trainer.clip.track)
@@ -128,13 +149,16 @@ def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: 
         if path is None:
             raise AvatarkitError("nothing to resume: no checkpoint file was named")
         checkpoint.load(trainer, clip_hash, path)
-    watched = some(heldout if len(heldout) else trainer.training, WATCHED)
+    shown = watched(trainer.training, heldout)
     quality = float("nan")
     now = time.perf_counter()
     reported, look, first = now - REPORT_EVERY, now + FIRST_LOOK, trainer.seconds
     begun = trainer.step
     with deferred_interrupt() as interrupted:
         while not trainer.finished:
+            if finish is not None and trainer.step >= trainer.early:
+                finish()
+                finish = None
             value = trainer.advance()
             if not np.isfinite(value):
                 raise AvatarkitError(
@@ -146,10 +170,10 @@ def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: 
             if interrupted():
                 raise KeyboardInterrupt
             now = time.perf_counter()
-            if now > look:
-                quality = gauge.quality(trainer, poses(trainer, watched), watched).head
+            if now > look or (trainer.step == trainer.early and np.isnan(quality)):
+                quality = gauge.quality(trainer, poses(trainer, shown), shown).head
                 if config.preview:
-                    gauge.preview(trainer, poses(trainer, watched[:4]), watched[:4], Path(config.preview))
+                    gauge.preview(trainer, poses(trainer, shown[:4]), shown[:4], Path(config.preview))
                 look = time.perf_counter() + LOOK_EVERY
             if now - reported > REPORT_EVERY or trainer.finished:
                 reported = now
@@ -162,8 +186,10 @@ def train(trainer: Trainer, heldout: NDArray[np.int64], gauge: Gauge, progress: 
                         "seconds": trainer.seconds, "seconds_left": max(trainer.seconds * (1 - share) / share, 0.0),
                     }
                 )  # fmt: skip
+    if finish is not None:
+        finish()
     if config.preview:
-        gauge.preview(trainer, poses(trainer, watched[:4]), watched[:4], Path(config.preview))
+        gauge.preview(trainer, poses(trainer, shown[:4]), shown[:4], Path(config.preview))
     trainer.learner.finish()
 
 

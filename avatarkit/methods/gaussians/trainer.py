@@ -54,6 +54,8 @@ class Trainer(Paced):
     """[R, R, 3] what is behind the person in the crop"""
     learner: Learner
     correction_moments: Float
+    first: NDArray[np.int64]
+    """the training frames of the first steps"""
     poses: dict[int, Pose] = field(default_factory=dict)
     blended: Tensor = field(default_factory=lambda: torch.empty(0))
     """[14, N] Gaussians of the next step's frame"""
@@ -73,14 +75,20 @@ class Trainer(Paced):
         head: HeadModel,
         rest: int,
         plate: Float,
+        first: NDArray[np.int64] | None = None,
     ) -> Trainer:
-        """A trainer before its first step; ``rest`` is the frame in whose pose the torso stands."""
+        """A trainer before its first step; ``rest`` is the frame in whose pose the torso stands.
+
+        ``first``: the training frames it is planted and begun with, one a step; default: all.
+        """
+        first = training if first is None else first
         track = clip.track
         shapes = head.shapes if track.shapes is None else track.shapes
         rig, _ = Rig.of(head, track.neutral, shapes, track.rotation[rest], track.translation[rest])
         drives = [Drive.of(track, int(t)) for t in training]
         drivers = Drivers.of(drives, rig, track.intrinsics, config.expressions, config.landmarks, config.pose)
-        planting = plant(head, track.neutral, rig, clip, drives, training, config.count, config.seed)
+        planted = [drives[i] for i in np.flatnonzero(np.isin(training, first))]
+        planting = plant(head, track.neutral, rig, clip, planted, first, config.count, config.seed)
         puppet = Puppet(
             rig, drivers, planting.bone, planting.opening,
             np.zeros((2, 6, len(drivers) + 1), np.float32), np.zeros((4, 0), np.float32),
@@ -99,7 +107,7 @@ class Trainer(Paced):
                 )
         trainer = cls(
             config, clip, training, puppet, plate, Learner.create(planting.base, len(drivers)),
-            np.zeros((2, *puppet.corrections.shape), np.float32),
+            np.zeros((2, *puppet.corrections.shape), np.float32), first,
         )  # fmt: skip
         trainer.blended = trainer.learner.begin(trainer.round_of(0))
         return trainer
@@ -110,9 +118,17 @@ class Trainer(Paced):
         """The training frame of a step: all of them once, in random order, then again in another."""
         epoch, at = divmod(step, len(self.training))
         if self._order is None or self._order[0] != epoch:
-            random = np.random.default_rng([self.config.seed, epoch])
-            self._order = epoch, random.permutation(len(self.training))
-        return int(self.training[self._order[1][at]])
+            order = np.random.default_rng([self.config.seed, epoch]).permutation(self.training)
+            if epoch == 0:
+                begun = np.isin(order, self.first)
+                order = np.concatenate([order[begun], order[~begun]])
+            self._order = epoch, order
+        return int(self._order[1][at])
+
+    @property
+    def early(self) -> int:
+        """Steps that need the first frames only."""
+        return len(self.first) if len(self.first) < len(self.training) else 0
 
     def pose(self, position: int) -> Pose:
         """The frame's own pose, worked out once."""

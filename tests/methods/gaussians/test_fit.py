@@ -22,7 +22,8 @@ from avatarkit.methods.driving import still
 from avatarkit.methods.gaussians import checkpoint, config
 from avatarkit.methods.gaussians import rig as rigs
 from avatarkit.methods.gaussians.avatar import GaussiansAvatar
-from avatarkit.methods.gaussians.method import around
+from avatarkit.methods.gaussians.measure import Gauge
+from avatarkit.methods.gaussians.method import around, train
 from avatarkit.methods.gaussians.planting import plant
 from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.gaussians.trainer import Trainer
@@ -173,6 +174,30 @@ def test_a_checkpoint_belongs_to_its_track(person: tuple[Track, Path], tmp_path:
     checkpoint.save(trainer, "one", tmp_path / "c")
     with pytest.raises(AvatarkitError, match="another track"):
         checkpoint.load(trainer, "two", tmp_path / "c")
+
+
+def test_a_fit_begins_before_all_frames_are_read(person: tuple[Track, Path]) -> None:
+    track, folder = person
+    made = config.make(**{**SMALL, "steps": 60, "count": 600, "resolution": 48})
+    training, heldout = np.arange(36), np.arange(36, 40)
+    first = training[::3]
+    with ClipFrames(track, folder, 48, first=np.union1d(first, heldout)) as clip:
+        plate = np.zeros((48, 48, 3), np.float32)
+        trainer = Trainer.create(made, clip, training, heads.load(), 0, plate, first)
+        order = [trainer.frame_of(step) for step in range(72)]
+        assert sorted(order[:12]) == first.tolist() and sorted(order[:36]) == training.tolist()
+        assert sorted(order[36:]) == training.tolist() and sorted(order[36:48]) != first.tolist()
+        asked: list[int] = []
+
+        def finish() -> None:
+            with pytest.raises(KeyError):
+                clip.rgb(1)
+            asked.append(trainer.step)
+            clip.finish()
+
+        train(trainer, heldout, Gauge(clip, plate), lambda at: None, finish)
+        assert asked == [12] and trainer.step == 60
+        assert clip.rgb(1).shape == (48, 48, 3)
 
 
 def test_planting_covers_the_person(person: tuple[Track, Path]) -> None:
