@@ -110,7 +110,7 @@ class LiveStream(TrackStream):
         else:
             rotation, translation = pose.refine(
                 person.moved(motion.expression), motion.rotation, motion.translation,
-                observed.plane(), person.stability, person.unit, 8.0, POSE_STEPS,
+                observed.plane(), person.stability, person.unit, 8.0, POSE_STEPS, observed.depth(),
             )  # fmt: skip
             motion = Motion(rotation, translation, motion.expression)
         self._last = seen[0].index, motion

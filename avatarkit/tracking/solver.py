@@ -187,10 +187,10 @@ def first_motion(basis: Basis, seen: Observations) -> Motion:
     """Poses of the neutral face: Procrustes on the landmarks' relative depth, then three steps on the image."""
 
     def work(part: slice) -> tuple[Float, Float]:
-        plane = seen.plane(part)
-        found = pose.initial(basis.neutral, plane, seen.depth(part), basis.stability)
+        plane, depth = seen.plane(part), seen.depth(part)
+        found = pose.initial(basis.neutral, plane, depth, basis.stability)
         points = np.broadcast_to(basis.neutral, (len(plane), *basis.neutral.shape))
-        return pose.refine(points, *found, plane, basis.stability, basis.unit, 8.0, 3)
+        return pose.refine(points, *found, plane, basis.stability, basis.unit, 8.0, 3, depth)
 
     parts = list(_mapped(work, len(seen)))
     rotation, translation = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
@@ -288,6 +288,7 @@ def alternate(
             basis.unit,
             sigma,
             pose_steps,
+            seen.depth(part),
         )
         linear = linearize(basis.moved(w), rotation, translation, plane, basis.unit)
         moment, pull = moments(linear, rotation, robust(linear, sigma) * basis.detail)

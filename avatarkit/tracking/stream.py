@@ -364,13 +364,12 @@ class TrackStream:
         points = np.stack([s.points for s in seen])
         if self.options.smooth <= 0:
             return points
-        observed = (points[:, :468, :2] - self.intrinsics[:2, 2]) / self.intrinsics[0, 0]
-        person = self._person
-        raw = pose.refine(
-            person.moved(motion.expression), motion.rotation, motion.translation,
-            observed.astype(np.float32), person.stability, person.unit, self.settings.sigma, 1,
-        )  # fmt: skip
         linked = np.array([s.linked for s in seen], bool)
+        observed, person = self._observed(seen), self._person
+        raw = pose.refine(
+            person.moved(motion.expression), motion.rotation, motion.translation, observed.plane(),
+            person.stability, person.unit, self.settings.sigma, 1, observed.depth(),
+        )  # fmt: skip
         return steadied(points, self.intrinsics, raw, (motion.rotation, motion.translation), linked)
 
 

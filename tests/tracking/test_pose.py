@@ -36,6 +36,26 @@ def test_gauss_newton_finds_the_exact_pose():
     np.testing.assert_allclose(translation, truth.translation, atol=5e-4)
 
 
+def test_depth_tells_a_nod_from_a_change_of_face():
+    truth = make(frames=40)
+    person = np.broadcast_to(truth.template.neutral, (40, *truth.template.neutral.shape))  # who smiles unseen
+
+    def found(depth: np.ndarray | None) -> np.ndarray:
+        rotation, _ = refine(
+            person, truth.rotation.astype(np.float32), truth.translation.astype(np.float32), truth.seen.plane(),
+            truth.template.stability, truth.template.unit, 5.0, 6, depth,
+        )  # fmt: skip
+        return rotation
+
+    def error(rotation: np.ndarray) -> float:
+        off = Rotation.from_matrix(rotation).inv() * Rotation.from_matrix(truth.rotation)
+        return float(np.degrees((off * off.mean().inv()).magnitude().mean()))
+
+    depth = truth.seen.depth()
+    assert error(found(depth)) < 0.9 * error(found(None))
+    np.testing.assert_allclose(found(depth + np.float32(0.01)), found(depth), atol=1e-5)
+
+
 def test_whittaker_keeps_straight_lines_and_removes_noise():
     line = np.linspace(0, 3, 60)[:, None] * [1.0, -2.0]
     np.testing.assert_allclose(whittaker(line, 50.0, 0.1), line, atol=1e-6)
