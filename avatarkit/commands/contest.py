@@ -47,6 +47,7 @@ class Job:
     csv: Path | None = None
     compare: bool = False
     refit: bool = False
+    certain: bool = False
     markdown: Path | None = None
     threads: int = 0
     device: str = "cpu"
@@ -121,7 +122,7 @@ def compare(
                 began = time.perf_counter()
                 pictures[rival.name] = _picture(rival, clip, drives, int(position))
                 rival.seconds.append(time.perf_counter() - began)
-            truth = _truth(clip, int(position))
+            truth = _truth(clip, int(position), job.certain)
             evaluation.add(truth, pictures)
             if gallery is not None:
                 shown = {rival.name: pictures[rival.name] for rival in rivals}
@@ -265,10 +266,11 @@ def _picture(rival: _Rival, clip: ClipFrames, drives: dict[str, list[Drive | Non
     return crop_of(next(rival.frames)[1], clip.crop, clip.resolution)
 
 
-def _truth(clip: ClipFrames, position: int) -> Truth:
+def _truth(clip: ClipFrames, position: int, certain: bool) -> Truth:
     """The frame's crop and its regions; only what lies inside the video frame counts."""
     import numpy as np
 
+    from avatarkit.data.regions import certain_regions
     from avatarkit.metrics.evaluate import Truth
 
     left, top, right, bottom = clip.visible
@@ -278,6 +280,9 @@ def _truth(clip: ClipFrames, position: int) -> Truth:
     scale = clip.resolution / clip.crop[2]
     landmarks = (clip.track.landmarks[position, :, :2] - np.asarray(clip.crop[:2], np.float32)) * scale
     regions.update(detail_regions(landmarks, frame))
+    if certain:
+        found = certain_regions(clip.head(position), landmarks)
+        regions.update({name: weight * frame for name, weight in found.items()})
     return Truth(int(clip.track.frame[position]), clip.rgb(position), regions, landmarks)
 
 

@@ -73,6 +73,13 @@ def command(
             "--refit", help="Fit pose and expression to every frame first (avatars by nha; seconds each)."
         ),
     ] = False,
+    certain: Annotated[
+        bool,
+        typer.Option(
+            "--certain",
+            help="Also where the matte leaves no doubt: the head above the jaw, the face, all outside the head.",
+        ),
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Table to write as CSV.", show_default=False)] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="The table of --compare to write as Markdown.", show_default=False)
@@ -89,7 +96,7 @@ def command(
         comparison.Job(
             inputs=tuple(inputs or ()), track=track, video=video, frames=frames, holdout=holdout,
             resolution=resolution, lpips=lpips.value, weights=weights, download=download, sheet=sheet, csv=csv,
-            compare=compare, refit=refit, markdown=markdown,
+            compare=compare, refit=refit, certain=certain, markdown=markdown,
             threads=threads, device=device,
         ),
         json=json,

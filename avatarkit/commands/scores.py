@@ -19,7 +19,7 @@ COLUMNS = {
     "psnr": ("PSNR", 2), "ssim": ("SSIM", 4), "ms_ssim": ("MS-SSIM", 4), "l1": ("L1", 4), "mse": ("MSE", 5),
     "lpips": ("LPIPS", 4), "csim": ("CSIM", 3), "cpbd": ("CPBD", 3), "jitter": ("jitter", 5),
 }  # fmt: skip
-REGIONS = ("head", "frame", "mouth", "eyes")
+REGIONS = ("head", "above jaw", "face", "frame", "mouth", "eyes", "outside")
 ERROR_FULL_SCALE = 0.25
 """Mean absolute error over the channels that the error map shows in its brightest color."""
 

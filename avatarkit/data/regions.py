@@ -13,8 +13,8 @@ JAW = (172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397)
 MESH = 468
 # Pixels of a 256-pixel crop by which the matte's certain part is eroded.
 EDGE = 4
-# Of 255: a matte above this is whole.
-WHOLE = 242
+# Of 255: a matte above this is whole, one below that is empty.
+WHOLE, EMPTY = 242, 13
 
 
 def head_above_jaw(matte: NDArray[np.uint8], points: NDArray[np.floating]) -> Float:
@@ -47,3 +47,12 @@ def face_hull(points: NDArray[np.floating], size: int) -> Float:
     if np.isfinite(inside).all():
         cv2.fillConvexPoly(mask, cv2.convexHull(inside.astype(np.float32)).round().astype(np.int32), 1)
     return mask.astype(np.float32)
+
+
+def certain_regions(matte: NDArray[np.uint8], points: NDArray[np.floating]) -> dict[str, Float]:
+    """Weights [R, R] that leave the matte's uncertain edge out: ``above jaw``, ``face``, ``outside`` the head."""
+    return {
+        "above jaw": head_above_jaw(matte, points),
+        "face": face_hull(points, len(matte)),
+        "outside": 1 - certain_head(matte),
+    }

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 
-def l1(predicted: Tensor, target: Tensor) -> Tensor:
+def l1(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean absolute difference (NeRFBlendShape, Gao et al. 2022, eq. 6 and 7, as a mean over rays and channels).
 
-    The papers sum over rays; a mean keeps the weights of the other losses independent of the batch size.
+    The papers sum over rays; a mean keeps the weights of the other losses independent of the batch size. With
+    ``weight`` [R, 1] of the rays, what each adds to that mean is multiplied by it.
     """
-    return (predicted - target).abs().mean()
+    difference = (predicted - target).abs()
+    return difference.mean() if weight is None else (difference * weight).mean()
 
 
 def squared(predicted: Tensor, target: Tensor) -> Tensor:

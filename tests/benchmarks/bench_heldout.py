@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from avatarkit.data.clip import ClipFrames, split
-from avatarkit.data.regions import certain_head, face_hull, head_above_jaw
+from avatarkit.data.regions import certain_regions
 from avatarkit.files.source import resolve_video
 from avatarkit.files.track import Track
 from avatarkit.files.track_io import load_track
@@ -57,12 +57,10 @@ def regions(clip: ClipFrames, position: int) -> dict[str, Float]:
         boxes.append(mask)
     found = {
         "head": matte.astype(np.float32) / 255,
-        "above jaw": head_above_jaw(matte, points),
-        "face": face_hull(points, size),
+        **certain_regions(matte, points),
         "frame": seen,
         "mouth": boxes[0],
         "eyes": np.maximum(boxes[1], boxes[2]),
-        "outside": 1 - certain_head(matte),
     }
     return {name: weight * seen for name, weight in found.items()}
 

@@ -98,6 +98,21 @@ def test_avatars_beside_baselines_on_held_out_frames(
     assert sheet[40:, 4 * 256 + 2 :].max() < 12 < sheet[40:, 2 * 256 + 2 : 3 * 256 - 2].mean()
 
 
+def test_what_the_matte_leaves_in_doubt_can_be_left_out(
+    subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path
+) -> None:
+    path, track = subject
+    rim = base + np.uint8(BRIGHTER)
+    cv2.circle(rim, (SIDE // 2, SIDE // 2), 60, (0, 0, 0), 3)  # wrong at the matte's edge alone
+    save_avatar(tmp_path / "rim.safetensors", *picture_avatar(track, rim).state())
+    rows = by_name(evaluated("rim.safetensors", "--track", path, "--certain"))
+    assert {region for _, region in rows} == {
+        "head", "above jaw", "face", "frame", "mouth", "eyes", "outside",
+    }  # fmt: skip
+    assert rows["rim", "above jaw"]["psnr"] == 100 and rows["rim", "head"]["psnr"] < 30
+    assert rows["rim", "outside"]["psnr"] < rows["rim", "frame"]["psnr"]
+
+
 def test_one_line_an_avatar(subject: tuple[Path, Track], base: np.ndarray, tmp_path: Path) -> None:
     path, track = subject
     for name, picture, minutes in (("dull", base, 2.0), ("right", base + np.uint8(BRIGHTER), 5.0)):

@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from avatarkit.data.clip import ClipFrames, crop_camera, split
+from avatarkit.data.labels import decode
+from avatarkit.data.regions import EMPTY, WHOLE
 from avatarkit.files.avatar import load_avatar_file, save_avatar
 from avatarkit.files.errors import AvatarkitError
 from avatarkit.files.track import Track
@@ -216,6 +219,28 @@ def test_the_same_seed_gives_the_same_bits_and_so_does_a_resumed_run(
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(AvatarkitError, match="not a checkpoint"):
         checkpoint.load(second, "this clip", path)
+
+
+def test_colors_of_the_uncertain_band_can_be_left_out(person: tuple[Track, Path], tmp_path: Path) -> None:
+    track, folder = person
+    assert track.mattes is not None
+    x, y, side = (int(v) for v in track.crop[:3])
+    for t, path in enumerate(sorted(folder.glob("*.png"))):
+        frame, matte = cv2.imread(str(path)), decode(track.mattes[t]["head"])
+        band = (matte > EMPTY) & (matte <= WHOLE)
+        assert 20 < band.sum() < 0.2 * band.size
+        frame[y : y + side, x : x + side][band] ^= 255
+        cv2.imwrite(str(tmp_path / path.name), frame)
+
+    def trained(source: Path, weight: float) -> torch.Tensor:
+        with ClipFrames(track, source, 64) as clip:
+            trainer = trainer_of(track, clip, band=weight, patches_from=1.0)
+            for _ in range(3):
+                trainer.advance()
+        return trainer.tables.base
+
+    assert torch.equal(trained(folder, 0.0), trained(tmp_path, 0.0))
+    assert not torch.equal(trained(folder, 0.5), trained(tmp_path, 0.5))
 
 
 def test_interrupting_keeps_the_work(person: tuple[Track, Path], tmp_path: Path) -> None:

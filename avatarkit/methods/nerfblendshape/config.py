@@ -57,6 +57,9 @@ class Config(FitOptions):
         "structure", "loss on patches: lpips, structure, or auto (the first that can be had)"
     )
     training_background: str = option("random", "behind the head during training: white or random")
+    band: float = option(
+        1.0, "weight of colors where the head matte is neither whole nor empty (0: the trimap is left out)"
+    )
     outside: float = option(0.3, "chance of a pixel outside the head matte against one inside")
     focus: float = option(0.1, "share of the rays that fall on mouth and eyes")
 
@@ -91,7 +94,8 @@ _LIMITS: Limits = (
     ("rays", 16, 1 << 20),
     ("images", 1, 64), ("expressions", 0, 512),
     ("coarsest", 2, 256), ("finest", 16, 8192), ("levels", 1, 16), ("basis_levels", 1, 16),
-    ("log2_size", 8, 22), ("samples", 16, 4096), ("outside", 0, 1), ("focus", 0, 0.9),
+    ("log2_size", 8, 22), ("samples", 16, 4096), ("band", 0, 1), ("outside", 0, 1),
+    ("focus", 0, 0.9),
     ("patience", 0, 1), ("components", 0, 512), ("mask_until", 0, 1), ("patches_from", 0, 1),
     ("learning_rate_end", 0, 1),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from avatarkit.data.clip import ClipFrames
 from avatarkit.data.rays import scene_box
+from avatarkit.data.regions import EMPTY, WHOLE
 from avatarkit.data.sampling import Batch, Sampler
 from avatarkit.losses.patch import PatchLoss, as_patches
 from avatarkit.losses.photometric import binary_entropy, l1
@@ -189,7 +190,7 @@ class Trainer(Paced):
             loss = loss + config.distortion_weight * seen.distortion.mean()
         if not all(batch.patch):
             scattered = ~patched
-            loss = loss + l1(predicted[scattered], target[scattered])
+            loss = loss + l1(predicted[scattered], target[scattered], self._trust(matte[scattered]))
             mask_weight = config.mask_weight if share < config.mask_until else config.mask_weight_later
             if mask_weight:
                 loss = loss + mask_weight * l1(seen.alpha[scattered], matte[scattered, 0])
@@ -204,6 +205,12 @@ class Trainer(Paced):
             loss = loss + config.patch_color_weight * l1(ours, theirs)
             loss = loss + config.perceptual_weight * self.patch_loss(ours, theirs)
         return loss
+
+    def _trust(self, matte: Tensor) -> Tensor | None:
+        """[R, 1] weight of the colors under ``matte`` [R, 1]; None where all count alike."""
+        band = self.config.band
+        uncertain = (matte > EMPTY / 255) & (matte <= WHOLE / 255)
+        return None if band == 1 else torch.where(uncertain, band, 1.0)
 
     def _behind(self, batch: Batch, rays: tuple[int, ...]) -> Tensor:
         """[R, 3] constant background: white, or at random for every ray, and for a patch as a whole.
