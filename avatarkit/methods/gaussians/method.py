@@ -31,9 +31,9 @@ from avatarkit.rendering.composite import Scene
 
 WATCHED, MEASURED = 6, 60
 """Frames measured while the fit goes on, and at its end."""
-EARLY = 240
+EARLY = 300
 """Training frames of the first steps: a longer clip is read to its end after a first look at what they gave."""
-FIRST_LOOK, LOOK_EVERY = 1.5, 15.0
+FIRST_LOOK, LOOK_EVERY = 2.5, 15.0
 """Seconds to the first look at the held-out frames at the latest, and between two later ones."""
 REPORT_EVERY = 0.5
 QUALITY = 93
@@ -77,7 +77,7 @@ class Gaussians:
             progress({"stage": "planting", "step": 0, "steps": 1})
             trainer = Trainer.create(config, clip, training, head, rest, gauge.plate, early)
             progress({"stage": "planting", "step": 1, "steps": 1})
-            train(trainer, heldout, gauge, progress, lambda: clip.finish(progress))
+            train(trainer, heldout, gauge, progress, clip.finish)
             avatar = GaussiansAvatar.quantized(
                 clip_header(Gaussians.name, seen, config, training, policy),
                 trainer.puppet,
@@ -136,12 +136,18 @@ def train(
     heldout: NDArray[np.int64],
     gauge: Gauge,
     progress: Progress,
-    finish: Callable[[], None] | None = None,
+    finish: Callable[[Progress], None] | None = None,
 ) -> None:
     """All steps of a fit, with looks at ``heldout`` frames, checkpoints and previews; see ``Gaussians.fit``.
 
     ``finish`` is called before the first step that needs more than the trainer's early frames.
     """
+
+    def told(at: dict[str, Any]) -> None:
+        progress(at)
+        if interrupted():
+            raise KeyboardInterrupt
+
     config = trainer.config
     path = Path(config.checkpoint) if config.checkpoint else None
     clip_hash = track_hash(trainer.clip.track)
@@ -157,9 +163,13 @@ def train(
     with deferred_interrupt() as interrupted:
         while not trainer.finished:
             if finish is not None and trainer.step >= trainer.early:
-                finish()
+                try:
+                    finish(told)
+                except (KeyboardInterrupt, AvatarkitError):  # Ctrl-C ends the decoder, too
+                    if not interrupted():
+                        raise
                 finish = None
-            value = trainer.advance()
+            value = 0.0 if interrupted() else trainer.advance()
             if not np.isfinite(value):
                 raise AvatarkitError(
                     f"the fit diverged at iteration {trainer.step}: lower --rate, or try another --seed"
@@ -187,7 +197,7 @@ def train(
                     }
                 )  # fmt: skip
     if finish is not None:
-        finish()
+        finish(progress)
     if config.preview:
         gauge.preview(trainer, poses(trainer, shown[:4]), shown[:4], Path(config.preview))
     trainer.learner.finish()

@@ -19,7 +19,7 @@ from avatarkit.files.errors import AvatarkitError, UsageError
 from avatarkit.files.track import Track
 from avatarkit.methods import registry
 from avatarkit.methods.driving import still
-from avatarkit.methods.gaussians import checkpoint, config
+from avatarkit.methods.gaussians import checkpoint, config, method
 from avatarkit.methods.gaussians import rig as rigs
 from avatarkit.methods.gaussians.avatar import GaussiansAvatar
 from avatarkit.methods.gaussians.measure import Gauge
@@ -27,7 +27,7 @@ from avatarkit.methods.gaussians.method import around, train
 from avatarkit.methods.gaussians.planting import plant
 from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.gaussians.trainer import Trainer
-from avatarkit.methods.registry import Drive, Subject
+from avatarkit.methods.registry import Drive, Progress, Subject
 from avatarkit.methods.stage import Stage
 from avatarkit.ops.native import module
 from avatarkit.rendering.composite import Scene
@@ -54,8 +54,7 @@ class Fitted:
 def fitted(person: tuple[Track, Path]) -> Fitted:
     track, folder = person
     reports: list[dict[str, Any]] = []
-    method = registry.get("gaussians")
-    avatar = method.fit(Subject(track, folder), config.make(**SMALL), reports.append)
+    avatar = registry.get("gaussians").fit(Subject(track, folder), config.make(**SMALL), reports.append)
     return Fitted(track, folder, avatar, reports)
 
 
@@ -164,6 +163,29 @@ def test_resumed_work_ends_in_the_same_bits(person: tuple[Track, Path], tmp_path
         small_fit(person, checkpoint=str(path), resume=True, seed=5)
 
 
+def test_interrupted_while_the_rest_is_read(
+    person: tuple[Track, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method, "EARLY", 12)
+    path = tmp_path / "fit.checkpoint"
+    whole = small_fit(person)
+    track, folder = person
+    read: list[int] = []
+
+    def interrupt(at: dict[str, Any]) -> None:
+        if at["stage"] == "reading frames" and at["steps"] == 24:
+            read.append(at["step"])
+            if at["step"] == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    options = {**SMALL, "steps": 30, "count": 600, "resolution": 48, "checkpoint": str(path)}
+    with pytest.raises(KeyboardInterrupt):
+        registry.get("gaussians").fit(Subject(track, folder), config.make(**options), interrupt)
+    assert read == [1, 2, 3, 4, 5], "at once"
+    resumed = small_fit(person, checkpoint=str(path), resume=True)
+    assert torch.equal(whole.base, resumed.base) and torch.equal(whole.residual, resumed.residual)
+
+
 def test_a_checkpoint_belongs_to_its_track(person: tuple[Track, Path], tmp_path: Path) -> None:
     track, folder = person
     made = config.make(**{**SMALL, "count": 600, "resolution": 48})
@@ -189,11 +211,11 @@ def test_a_fit_begins_before_all_frames_are_read(person: tuple[Track, Path]) -> 
         assert sorted(order[36:]) == training.tolist() and sorted(order[36:48]) != first.tolist()
         asked: list[int] = []
 
-        def finish() -> None:
+        def finish(progress: Progress) -> None:
             with pytest.raises(KeyError):
                 clip.rgb(1)
             asked.append(trainer.step)
-            clip.finish()
+            clip.finish(progress)
 
         train(trainer, heldout, Gauge(clip, plate), lambda at: None, finish)
         assert asked == [12] and trainer.step == 60
