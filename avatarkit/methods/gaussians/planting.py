@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from avatarkit.data.plate import pull_push
 from avatarkit.heads.model import HeadModel
 from avatarkit.methods.gaussians import rig as rigs
+from avatarkit.methods.gaussians.card import Card
 from avatarkit.methods.gaussians.footage import Footage
+from avatarkit.methods.gaussians.patch import Patch, face_normals, looked_up
 from avatarkit.methods.gaussians.rig import Rig
 from avatarkit.methods.registry import Drive
 from avatarkit.ops.anchors import CHANNELS
-from avatarkit.ops.raster import rasterize
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -39,20 +38,8 @@ SUPPOSED = 0.3
 OPACITY = 0.8
 SPREAD, FLATNESS = 0.6, 0.3
 """Deviation of a Gaussian over the distance to its neighbors, and of its thickness over that."""
-STEEPEST = 0.3
-"""Cosine of the slope up to which Gaussians of the card grow along it."""
-OCCUPIED = 0.12
-"""Share of the frames in which a place must show the person to be planted."""
-SURELY = 0.9
-"""The same where no frame can show it, beyond the crop's edges."""
 LOOKS = 24
 """Frames that colors and occupancy are taken from."""
-MARGIN = 0.12
-"""Share of the crop by which the card reaches beyond its edges."""
-BEHIND = 0.5
-"""Share of the way back to the neck at which the card lies under the chin."""
-NECK = 0.5
-"""Part of the face's height, below the chin, over which the head's motion passes into the torso's."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +52,6 @@ class Planting:
     """[N] int32"""
     opening: Tensor
     """[N] int8 index into ``rig.CONTOURS`` of what each is seen through; -1: nothing"""
-
-
-@dataclass(frozen=True)
-class _Patch:
-    """Gaussians of one origin at rest."""
-
-    points: Float
-    """[n, 3]"""
-    normals: Float
-    """[n, 3] of any length"""
-    spacing: Float
-    """[n] meters to the neighbors, or [n, 2] along the slope towards the camera and across it"""
-    bone: NDArray[np.int64]
-    opening: int
-    supposed: Float | None = None
-    """[n, 3] color where no frame shows it"""
 
 
 def plant(
@@ -102,7 +73,7 @@ def plant(
     for side in (0, 1):
         patches += _eye(head, neutral, side, whites // 2, irises // 2, random)
     area = _face_area(head, rig, neutral)
-    card = _Card.of(head, neutral, rig, clip, looks)
+    card = Card.of(head, neutral, rig, clip, looks)
     rest = count - sum(len(patch.points) for patch in patches)
     face = round(rest * area.sum() / (area.sum() + CARD_DENSITY * card.area))
     patches.append(_surface(rig, neutral, area, face, random, -1))
@@ -110,7 +81,7 @@ def plant(
     return _gathered(patches, rig, clip, looks)
 
 
-def _gathered(patches: list[_Patch], rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]) -> Planting:
+def _gathered(patches: list[Patch], rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]) -> Planting:
     points = np.concatenate([patch.points for patch in patches])
     bone = np.concatenate([patch.bone for patch in patches])
     opening = np.concatenate([np.full(len(patch.points), patch.opening) for patch in patches])
@@ -146,12 +117,6 @@ def _turned(normals: Float) -> Float:
 # The mesh ----------------------------------------------------------------------------------------------
 
 
-def _normals(neutral: Float, triangles: NDArray[np.int32]) -> Float:
-    """[F, 3] of length twice the area."""
-    a, b, c = (neutral[triangles[:, i]] for i in range(3))
-    return np.cross(b - a, c - a)
-
-
 def _kept(head: HeadModel) -> NDArray[np.int32]:
     """[F, 3] the rig's triangles in the head's numbering."""
     return head.triangles[head.region_mask(*rigs.FACE, *rigs.MOUTH)[head.triangles].all(1)]
@@ -160,7 +125,7 @@ def _kept(head: HeadModel) -> NDArray[np.int32]:
 def _face_area(head: HeadModel, rig: Rig, neutral: Float) -> Float:
     """[F] area of the rig's triangles weighted by density; 0 inside the mouth and where the skin faces away."""
     triangles = _kept(head)
-    normal = _normals(neutral, triangles)
+    normal = face_normals(neutral, triangles)
     true = np.linalg.norm(normal, axis=1) / 2
     facing = np.maximum(normal[:, 2] / 2, 0.35 * true) * (normal[:, 2] > 0.05 * true)
     weight = np.zeros(len(triangles))
@@ -171,10 +136,10 @@ def _face_area(head: HeadModel, rig: Rig, neutral: Float) -> Float:
     return np.asarray(weight * facing, np.float32)
 
 
-def _mouth(rig: Rig, neutral: Float, head: HeadModel, count: int, random: np.random.Generator) -> _Patch:
+def _mouth(rig: Rig, neutral: Float, head: HeadModel, count: int, random: np.random.Generator) -> Patch:
     """Teeth, gums, tongue and the dark behind them, where they face the lips."""
     triangles = _kept(head)
-    normal = _normals(neutral, triangles)
+    normal = face_normals(neutral, triangles)
     true = np.linalg.norm(normal, axis=1) / 2
     forward = normal[:, 2] / np.maximum(2 * true, 1e-12)
     weight = np.zeros(len(triangles))
@@ -194,11 +159,11 @@ def _mouth(rig: Rig, neutral: Float, head: HeadModel, count: int, random: np.ran
 
 def _surface(
     rig: Rig, neutral: Float, area: Float, count: int, random: np.random.Generator, opening: int
-) -> _Patch:
+) -> Patch:
     """``count`` points on the rig's triangles, by ``area`` [F]."""
     index, points, spacing = _scattered(rig.neutral, rig.triangles, area, count, random)
-    normals = _normals(rig.neutral, rig.triangles)[index]
-    return _Patch(points, normals, spacing, rigs.RIGID + index, opening)
+    facing = face_normals(rig.neutral, rig.triangles)[index]
+    return Patch(points, facing, spacing, rigs.RIGID + index, opening)
 
 
 def _scattered(
@@ -212,14 +177,14 @@ def _scattered(
     share = np.where(share.sum(1, keepdims=True) > 1, 1 - share, share)
     a, b, c = (vertices[triangles[index, i]] for i in range(3))
     points = a + share[:, :1] * (b - a) + share[:, 1:] * (c - a)
-    true = np.linalg.norm(_normals(vertices, triangles), axis=1) / 2
+    true = np.linalg.norm(face_normals(vertices, triangles), axis=1) / 2
     per_point = steps[-1] / max(count, 1) * true[index] / np.maximum(area[index], 1e-12)
     return index, points.astype(np.float32), np.sqrt(per_point).astype(np.float32)
 
 
 def _eye(
     head: HeadModel, neutral: Float, side: int, whites: int, irises: int, random: np.random.Generator
-) -> list[_Patch]:
+) -> list[Patch]:
     """The white of one eye, which stays with the skull, and its iris, which the gaze moves."""
     own = head.skinning[:, 3 + side] > 0.5
     center = head.joints_of(neutral)[2 + side]
@@ -229,150 +194,18 @@ def _eye(
         (("iris", "pupil"), irises, (rigs.IRIS_LEFT, rigs.IRIS_RIGHT)[side]),
     ):
         triangles = head.triangles[(own & head.region_mask(*names))[head.triangles].all(1)]
-        true = np.linalg.norm(_normals(neutral, triangles), axis=1) / 2
+        true = np.linalg.norm(face_normals(neutral, triangles), axis=1) / 2
         front = (neutral[triangles].mean(1) - center)[:, 2]
         reach = np.linalg.norm(neutral[triangles].mean(1) - center, axis=1)
         area = np.where(front > 0.35 * reach, true, 0).astype(np.float32)
         if not area.sum():
             area = true.astype(np.float32)
         _, points, spacing = _scattered(neutral, triangles, area, count, random)
-        patches.append(_Patch(points, points - center, spacing, np.full(count, bone), side))
+        patches.append(Patch(points, points - center, spacing, np.full(count, bone), side))
     return patches
 
 
 # The card ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Card:
-    """What of the person lies around the face at rest, a place for every pixel of an enlarged crop."""
-
-    points: Float
-    """[H, W, 3] head space"""
-    share: Float
-    """[H, W] of the torso in its motion"""
-    free: Bool
-    """[H, W] to be planted"""
-    pixel: Float
-    """[H, W] meters that a pixel measures"""
-
-    @property
-    def area(self) -> float:
-        """Square meters."""
-        return float(np.square(self.pixel)[self.free].sum())
-
-    @classmethod
-    def of(
-        cls, head: HeadModel, neutral: Float, rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]
-    ) -> _Card:
-        side = clip.resolution
-        border = round(MARGIN * side)
-        size = side + 2 * border
-        k = np.array(clip.camera.intrinsics, np.float64)
-        k[:2, 2] += border
-        focal = (k[0, 0] + k[1, 1]) / 2
-        seen = neutral @ rig.rotation.T + rig.translation
-        pixels = np.column_stack([seen[:, :2] / seen[:, 2:] * (k[0, 0], k[1, 1]) + k[:2, 2], seen[:, 2]])
-        solid = head.triangles
-        skin = head.triangles[head.region_mask(*rigs.FACE)[head.triangles].all(1)]
-        facing = _normals(neutral, skin)
-        skin = skin[facing[:, 2] > 0.05 * np.linalg.norm(facing, axis=1)]
-        _, _, depth = rasterize(
-            torch.from_numpy(pixels.astype(np.float32)),
-            torch.from_numpy(np.ascontiguousarray(solid)),
-            size,
-            size,
-        )
-        face, _, _ = rasterize(
-            torch.from_numpy(pixels.astype(np.float32)),
-            torch.from_numpy(np.ascontiguousarray(skin)),
-            size,
-            size,
-        )
-        # eyes and mouth are holes of the skin, but no place for the card
-        covered = _filled(face.numpy() >= 0)
-        # hair lies on the skull or, beyond it, about as deep as its outline
-        known = depth.numpy()
-        z = _spread(known, known > 0)
-        # under the jaw it lies halfway to the neck: before it stays a chin that comes down, and one that goes up bares
-        # no gap
-        lip, chin = (seen[head.landmarks[mark]] for mark in (14, 152))
-        low, high = (float(p[1] / p[2] * k[1, 1] + k[1, 2]) for p in (lip, chin))
-        fall = np.clip((np.arange(size) + 0.5 - low) / max(high - low, 1.0), 0, 1)[:, None]
-        z += BEHIND * fall * np.maximum(_spread(known, (known > 0) & ~covered) - z, 0)
-        x, y = np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5)
-        rays = np.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)], -1)
-        points = ((rays * z[..., None] - rig.translation) @ rig.rotation).astype(np.float32)
-        top, chin = neutral[head.landmarks[10]], neutral[head.landmarks[152]]
-        fall = np.clip((chin[1] - points[..., 1]) / (NECK * np.linalg.norm(top - chin)), 0, 1)
-        share = (fall * fall * (3 - 2 * fall)).astype(np.float32)
-        margin = max(1, round(0.012 * side))
-        under = cv2.erode(covered.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1))) > 0
-        card = cls(points, share, ~under, (z / focal).astype(np.float32))
-        left, top, right, bottom = (edge + border for edge in clip.visible)
-        needed = np.full((size, size), SURELY, np.float32)
-        needed[top:bottom, left:right] = OCCUPIED
-        return cls(points, share, ~under & (card._occupancy(rig, clip, looks) > needed), card.pixel)
-
-    def _occupancy(self, rig: Rig, clip: Footage, looks: list[tuple[int, Drive]]) -> Float:
-        """[H, W] share of the frames in which the person is there."""
-        flat = self.points.reshape(-1, 3).astype(np.float64)
-        share = self.share.reshape(-1, 1)
-        resting = flat @ rig.rotation.T + rig.translation
-        total = np.zeros(len(flat))
-        for position, drive in looks:
-            moved = flat @ np.asarray(drive.rotation).T + np.asarray(drive.translation)
-            place = clip.camera.project(moved + share * (resting - moved)).astype(np.float32) - 0.5
-            # beyond the edges the person goes on as at them
-            total += _looked_up(clip.person(position)[..., None].astype(np.float32), place)[:, 0] / 255
-        return (total / len(looks)).reshape(self.share.shape).astype(np.float32)
-
-    def planted(self, count: int) -> _Patch:
-        """``count`` points, evenly spread over what is free."""
-        height, width = self.free.shape
-        free = int(self.free.sum())
-        apart = np.sqrt(free / max(count, 1))
-        # R2 sequence (Roberts 2018): evenly spread without a pattern, however many are taken
-        golden = 1.32471795724474602596
-        trials = np.arange(1, max(64, int(4 * count * height * width / max(free, 1))))
-        u = np.stack([(0.5 + trials / golden) % 1 * width, (0.5 + trials / golden**2) % 1 * height], 1)
-        column, row = u.astype(int).T
-        inside = np.flatnonzero(self.free[row, column])[:count]
-        column, row = column[inside], row[inside]
-        if len(inside) < count:
-            repeat = np.resize(np.arange(len(inside)), count)
-            column, row = column[repeat], row[repeat]
-        across = np.gradient(self.points, axis=1)
-        normal = np.cross(np.gradient(self.points, axis=0), across)[row, column]
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-        points = self.points[row, column]
-        bone = np.rint(self.share[row, column] * (rigs.NECK_STEPS - 1)).astype(np.int64)
-        spacing = self.pixel[row, column] * apart
-        # what slopes away has fewer points to the area: they are longer
-        along = spacing / np.maximum(np.abs(normal[:, 2]), STEEPEST)
-        return _Patch(points, normal.astype(np.float32), np.stack([along, spacing], 1), bone, -1)
-
-
-def _spread(depth: Float, there: Bool) -> Float:
-    """``depth`` [H, W] where it is ``there``, spread smoothly over the rest."""
-    whole = pull_push(depth[..., None], there.astype(np.float32))[..., 0]
-    return np.asarray(cv2.GaussianBlur(whole, (0, 0), 0.012 * len(depth)), np.float32)
-
-
-def _filled(mask: Bool) -> Bool:
-    """``mask`` [H, W] without holes."""
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return np.asarray(cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED) > 0)
-
-
-def _looked_up(image: Float, place: Float) -> Float:
-    """[N, C] bilinear values of ``image`` [H, W, C] at pixel indices ``place`` [N, 2], edges replicated."""
-    rows = -(-len(place) // 1024)  # cv2 takes no map of more than 32767 rows
-    padded = np.zeros((rows * 1024, 2), np.float32)
-    padded[: len(place)] = place
-    x, y = np.ascontiguousarray(padded.T.reshape(2, rows, 1024))
-    found = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found.reshape(rows * 1024, -1)[: len(place)], np.float32)
 
 
 def _colors(
@@ -393,7 +226,7 @@ def _colors(
         place = clip.camera.project(moved.T).astype(np.float32) - 0.5
         known = clip.person(position).astype(np.float32)[..., None] / 255
         picture = np.dstack([clip.rgb(position).astype(np.float32) / 255, known**4])
-        values = _looked_up(picture, place)
+        values = looked_up(picture, place)
         seen = values[:, 3:] + 1e-4
         for i, hole in enumerate(map(rigs.Opening, *rig.openings(drive, vertices))):
             behind = opening == i
@@ -403,7 +236,7 @@ def _colors(
     return (total / weight).astype(np.float32), weight.astype(np.float32)
 
 
-def _supposed(color: Float, seen: Float, patches: list[_Patch]) -> Float:
+def _supposed(color: Float, seen: Float, patches: list[Patch]) -> Float:
     """[N, 3] ``color`` of the Gaussians of ``patches``, ``seen`` [N, 1] times, mixed with what is supposed of them."""
     tone = float(np.median(color[seen[:, 0] > 1].mean(1))) if (seen > 1).any() else SKIN
     result, at = color.copy(), 0
