@@ -76,3 +76,20 @@ def test_upper_teeth_stay_with_the_skull_and_lower_ones_go_with_the_jaw() -> Non
     first, second = rows
     assert abs(second[0] - first[0]) <= 4
     assert second[2] < 0.4 * SKIN.mean()  # the dark between them
+
+
+def test_pursed_lips_close_around_the_dark() -> None:
+    """What a smile showed of its teeth is not squeezed into a pursed mouth."""
+    rest = face(1800, (200, 180), jawOpen=0.3)
+    photo = np.broadcast_to(SKIN, (SIZE, SIZE, 3)).astype(np.uint8).copy()
+    photo[polygon_mask(rest[LOOP, :2], SIZE, SIZE)] = 220  # nothing but teeth
+    mouth = Mouth(photo, rest, generic=False)
+    middle = rest[LOOP].mean(0)
+    brightness = []
+    for narrow in (1.0, 0.45):
+        points = rest.copy()
+        points[LOOP, 0] = middle[0] + narrow * (rest[LOOP, 0] - middle[0])
+        frame = photo.copy()
+        mouth.draw(frame, points, STILL)
+        brightness.append(frame[polygon_mask(points[LOOP, :2], SIZE, SIZE)].mean())
+    assert brightness[0] > 160 and brightness[1] < 90, brightness

@@ -26,6 +26,8 @@ FULL = 3.0
 """Pixels between the lips from which the cavity is opaque."""
 GUMS = -0.085
 """Where the gums begin above the upper teeth, in mouth widths below the line of the closed lips."""
+PURSED = 0.8, 0.5
+"""Width of the mouth against the photo's below which it gets dark inside, and at which it is."""
 BEHIND = 0.04
 """Teeth lie so many face widths behind the middle of the lips."""
 
@@ -88,6 +90,12 @@ class Mouth:
         # Lips keep light off what lies right behind them, the upper one most.
         soft = max(0.6, 0.05 * self.wide * head.scale)
         strength = 0.25 if self.own or lent is not None else 0.6
+        if lent is None:
+            # Pursed lips come forward and close around the dark: teeth that a smile showed are behind them.
+            wide = float(np.linalg.norm(landmarks[308] - landmarks[78])) / head.scale
+            pursed = float(np.clip((PURSED[0] - wide / self.wide) / (PURSED[0] - PURSED[1]), 0, 1))
+            soft *= 1 + 3 * pursed
+            strength += pursed * (0.88 - strength)
         # Lips that just part show a soft line first.
         share = min(1.0, opened / FULL)
         patches.paint(frame, patches.polygon(loop, soft=0.6), seen, share, shade=(soft, strength))
