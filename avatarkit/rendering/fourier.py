@@ -18,7 +18,7 @@ def fourier(values: Tensor, octaves: int) -> Tensor:
     scales = math.pi * 2.0 ** torch.arange(octaves, dtype=values.dtype, device=values.device)
     angles = values[:, None, :] * scales[:, None]
     waves = torch.stack([angles.sin(), angles.cos()], 2)
-    return torch.cat([values, waves.reshape(len(values), -1)], 1)
+    return torch.cat([values, waves.flatten(1)], 1)
 
 
 def fourier_width(dimensions: int, octaves: int) -> int:

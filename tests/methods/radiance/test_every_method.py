@@ -85,6 +85,18 @@ def test_file_checkpoint_and_seed(name: str, person: tuple[Track, Path], tmp_pat
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_rays_that_meet_nothing_are_clear(name: str, person: tuple[Track, Path]) -> None:
+    """A part of a picture where every cell is empty: nothing is evaluated, and nothing fails."""
+    track, folder = person
+    with cases.setting(track, folder) as place:
+        trainer = place.trainer(name, steps=8)
+        trainer.model.occupancy.bits.zero_()
+        assert trainer.drawing()(0, place.clip.camera).alpha.max() == 0
+        trainer.model.occupancy.allowed.zero_()
+        assert np.isfinite(trainer.advance())
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_a_fit_gives_a_file_that_renders_the_same_bits(
     name: str, person: tuple[Track, Path], tmp_path: Path
 ) -> None:
