@@ -12,11 +12,12 @@ import threading
 from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
+from typing import TextIO
 
 _lock = threading.Lock()
 _hushed = threading.Lock()
 _hushing = 0
-_heard: int | None = None
+_heard: _Aside | None = None
 
 
 def solution(name: str) -> ModuleType:
@@ -66,7 +67,8 @@ def silenced() -> Iterator[None]:
     """Keep mediapipe's C++ start-up chatter, which ignores Python's logging, off standard error.
 
     Its messages are no warnings a user could act on; errors arrive as exceptions. Only loading is to be covered.
-    The first thread that comes in turns standard error off, the last that leaves turns it on again.
+    The first thread that comes in turns standard error off, the last that leaves turns it on again. What Python
+    itself writes to ``sys.stderr`` meanwhile, in whichever thread, is still heard.
     """
     _hush(1)
     try:
@@ -79,17 +81,49 @@ def _hush(step: int) -> None:
     global _hushing, _heard
     with _hushed:
         if _hushing == 0:
-            sys.stderr.flush()
-            try:
-                _heard = os.dup(2)
-            except OSError:  # no standard error at all
-                _heard = None
-            else:
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, 2)
-                os.close(nowhere)
+            _heard = _Aside()
         _hushing += step
         if _hushing == 0 and _heard is not None:
+            _heard.back()
+
+
+class _Aside:
+    """The process's standard error led to nowhere, and Python's past that to where it has always gone."""
+
+    def __init__(self) -> None:
+        self._usual = sys.stderr
+        self._past: TextIO | None = None
+        self._number: int | None = None
+        if self._usual is not None:
+            self._usual.flush()
+        try:
+            self._number = os.dup(2)
+        except OSError:  # no standard error at all
+            return
+        if _number(self._usual) == 2:
+            self._past = open(  # noqa: SIM115 (who took it from sys.stderr may still write when it is put back)
+                os.dup(2), "w", buffering=1, encoding=self._usual.encoding, errors=self._usual.errors
+            )
+            sys.stderr = self._past
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+    def back(self) -> None:
+        """Undo it."""
+        if self._number is None:
+            return
+        if sys.stderr is not None:
             sys.stderr.flush()
-            os.dup2(_heard, 2)
-            os.close(_heard)
+        os.dup2(self._number, 2)
+        os.close(self._number)
+        if self._past is not None and sys.stderr is self._past:
+            sys.stderr = self._usual
+
+
+def _number(stream: TextIO | None) -> int | None:
+    """The file descriptor behind ``stream``; None where there is none."""
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError, AttributeError):  # a test's, or a notebook's
+        return None

@@ -70,14 +70,18 @@ class VideoWriter:
             "-c:v", "libx264", "-preset", self.preset, "-crf", str(self.crf), "-x264-params", AHEAD,
             *self._metadata(), "-movflags", "+faststart", ffmpeg.located(self._temporary),
         ]  # fmt: skip
-        self._errors = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            pipesize=ffmpeg.PIPE,
-        )
+        try:
+            self._errors = tempfile.TemporaryFile()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pipesize=ffmpeg.PIPE,
+            )
+        except BaseException:  # Ctrl-C, too
+            self._temporary.unlink(missing_ok=True)
+            raise
         return self
 
     def write(self, frame: NDArray[np.uint8]) -> None:
