@@ -113,6 +113,7 @@ def _compare_videos(
     import numpy as np
 
     from avatarkit.files.video import probe, read_frames
+    from avatarkit.methods.session import some
     from avatarkit.metrics.evaluate import Truth
     from avatarkit.tracking.detectors import FaceMesh
 
@@ -128,8 +129,12 @@ def _compare_videos(
         for path, info in zip(job.inputs, infos, strict=True)
     ]
     whole = np.ones((first.height, first.width), np.float32)
-    with closing(FaceMesh()) as mesh, console.progress("comparing", end - start, quiet) as bar:
+    frames = np.arange(start, end)
+    chosen = {int(number): i for i, number in enumerate(some(frames, job.at_most or len(frames)))}
+    with closing(FaceMesh()) as mesh, console.progress("comparing", len(chosen), quiet) as bar:
         for (index, truth), *others in zip(*streams, strict=False):
+            if index not in chosen:
+                continue
             pictures = {name: picture for name, (_, picture) in zip(names, others, strict=True)}
             faces = mesh.detect(truth)
             regions, points = {"frame": whole}, None
@@ -138,7 +143,7 @@ def _compare_videos(
                 regions.update(contest.detail_regions(points, whole))
             evaluation.add(Truth(index, truth, regions, points), pictures)
             if gallery is not None:
-                gallery.offer(index - start, end - start, truth, pictures)
+                gallery.offer(chosen[index], len(chosen), truth, pictures)
             bar.advance()
     if evaluation.frames == 0:
         raise AvatarkitError(f"{job.inputs[0]}: no frame in {job.frames}: the clip has {count}")

@@ -38,6 +38,7 @@ class Job:
     track: Path | None = None
     video: Path | None = None
     frames: str | None = None
+    at_most: int | None = None
     holdout: float | None = None
     resolution: int | None = None
     lpips: str = "auto"
@@ -88,6 +89,7 @@ def compare(
 
     from avatarkit.data.clip import ClipFrames
     from avatarkit.files.source import resolve_video
+    from avatarkit.methods.session import some
 
     rivals = _rivals(job, stack)
     track = _track(job)
@@ -97,6 +99,7 @@ def compare(
     if share is None:
         share = float(stages[0].avatar.header.get("config", {}).get("holdout", 0.1)) if stages else 0.1
     chosen, training, split = _chosen(track, job.frames, share)
+    chosen = some(chosen, job.at_most or len(chosen))
     if track.mattes is None:
         track = _segmented(track, source, quiet)
     resolution = job.resolution or max(

@@ -43,6 +43,10 @@ def command(
             help="heldout, train, all, or A:B in frame numbers of the video.", show_default="heldout"
         ),
     ] = None,
+    at_most: Annotated[
+        int | None,
+        typer.Option(min=1, help="Judge this many of those frames, evenly spread.", show_default="all"),
+    ] = None,
     holdout: Annotated[
         float | None,
         typer.Option(min=0.0, max=0.9, help="Share held out at the end.", show_default="as fitted"),
@@ -94,7 +98,7 @@ def command(
 
     comparison.run(
         comparison.Job(
-            inputs=tuple(inputs or ()), track=track, video=video, frames=frames, holdout=holdout,
+            inputs=tuple(inputs or ()), track=track, video=video, frames=frames, at_most=at_most, holdout=holdout,
             resolution=resolution, lpips=lpips.value, weights=weights, download=download, sheet=sheet, csv=csv,
             compare=compare, refit=refit, certain=certain, markdown=markdown,
             threads=threads, device=device,

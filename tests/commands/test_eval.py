@@ -161,6 +161,10 @@ def test_which_frames_are_compared(subject: tuple[Path, Track], base: np.ndarray
         assert summary["frames"] == count
         assert by_name(summary)["a", "frame"]["psnr"] == pytest.approx(db, abs=1e-3)
     assert evaluated("a.safetensors", "--track", path, "--holdout", "0.5")["frames"] == 10
+    # of 20 frames the first, the middle one and the last: one of three is brighter
+    spread = evaluated("a.safetensors", "--track", path, "--frames", "all", "--at-most", "3")
+    assert spread["frames"] == 3
+    assert by_name(spread)["a", "frame"]["psnr"] == pytest.approx((2 * 100 + DB) / 3, abs=1e-3)
     # one brighter step: the second difference is the step, twice (before and after the edge) of 18 triples
     summary = evaluated("a.safetensors", "--track", path, "--frames", "all")
     assert by_name(summary)["a", "head"]["jitter"] == pytest.approx(2 * BRIGHTER / 255 / 18, rel=1e-3)
@@ -231,6 +235,8 @@ def test_two_videos(tmp_path: Path, base: np.ndarray) -> None:
     assert row["jitter"] == pytest.approx(2 * BRIGHTER / 255, rel=1e-4)
     assert row["cpbd"] is None or 0 <= row["cpbd"] <= 1
     assert evaluated("a", "b", "--frames", "1:3")["frames"] == 2
+    spread = evaluated("a", "b", "--at-most", "3")  # the first, the third and the last: all of them alike
+    assert spread["frames"] == 3 and spread["rows"][0]["psnr"] == 100
 
 
 def test_two_videos_of_a_person_are_compared_at_mouth_and_eyes(
