@@ -15,6 +15,6 @@ for method in "${methods[@]}"; do
     [ -e "$avatar" ] || avatarkit fit "$name.track.npz" --video "$clip" --method "$method" --minutes "$minutes" -o "$avatar"
     avatars+=("$avatar")
 done
-# the radiance fields draw a frame in half a minute
+# the radiance fields need ten seconds to three minutes a frame
 avatarkit eval --compare --at-most 16 "${avatars[@]}" --track "$name.track.npz" --video "$clip" \
     --sheet "$name.compare.png" --csv "$name.compare.csv" --markdown "$name.compare.md"
